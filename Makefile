@@ -1,0 +1,131 @@
+# Cuboid: `make train` trains on a 2x2x2 grid, `make test` proves it; both set everything up first.
+# Modules, lowest first: a module may include those before it, never those after it (make lint).
+MODULES := base config launch grid collective model pipeline optimizer data checkpoint trainer app
+
+MODE     ?= release
+DEPS_DIR ?= .deps
+PREFIX   ?= /usr/local
+-include env/site.mk
+B := build/$(MODE)
+
+# ---- Where the dependencies are -------------------------------------------------------------
+TORCH  := $(abspath $(or $(TORCH_DIR),$(DEPS_DIR)/libtorch/torch))
+NVIDIA := $(abspath $(or $(NVIDIA_DIR),$(TORCH)/../nvidia))
+NVCC    = $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc) \
+          $(wildcard /usr/local/cuda/bin/nvcc) $(abspath $(DEPS_DIR)/cuda/nvidia/cu13/bin/nvcc))
+TOOLS   = $(abspath $(DEPS_DIR)/tools/bin)
+HDF5   ?= /usr/include/hdf5/openmpi
+export DEPS_DIR TORCH_DIR CUDA_HOME
+
+# ---- Flags ----------------------------------------------------------------------------------
+MODE_FLAGS_release  := -O3 -DNDEBUG
+MODE_FLAGS_debug    := -O0 -g
+MODE_FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+INCLUDES := -Iinclude $(addprefix -isystem ,$(TORCH)/include $(TORCH)/include/torch/csrc/api/include \
+            $(NVIDIA)/cu13/include $(NVIDIA)/nccl/include $(HDF5))
+DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
+CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror $(EXTRA_CXXFLAGS)
+NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+            -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
+# LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
+LIBS := -L$(TORCH)/lib -ltorch_cpu -lc10 -lc10_cuda $(NVIDIA)/nccl/lib/libnccl.so.2 \
+        $(NVIDIA)/cu13/lib/libcudart.so.13 -lhdf5_openmpi -lboost_program_options -ldl
+RPATHS := $(TORCH)/lib $(NVIDIA)/nccl/lib $(NVIDIA)/cu13/lib
+LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed -Wl,--allow-shlib-undefined \
+           $(addprefix -Wl$(comma)-rpath$(comma),$(RPATHS))
+comma := ,
+
+# ---- Files ----------------------------------------------------------------------------------
+sources = $(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null))
+objects = $(patsubst %,$(B)/%.o,$(call sources,$(1)))
+upto    = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
+archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/$(m).a))
+reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
+TESTS   := $(patsubst %.cpp,$(B)/%,$(sort $(shell find test -name '*_test.cpp')))
+BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp')))
+READY   := $(DEPS_DIR)/ready
+
+.PHONY: all setup train test lint format gpu-check bench install uninstall clean help FORCE
+all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
+
+setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
+	@env/setup.sh
+	@touch $(READY)
+
+train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cuboid pretrain)
+	@jobs/demo.sh $(ARGS)
+
+test: all $(TESTS)  ## run every test at every rank count (ONLY=pattern for some)
+	@env/setup.sh python
+	@MODE=$(MODE) test/run.sh $(ONLY)
+
+lint: $(READY)  ## check format, clang-tidy, dependency direction and scripts
+	@env/setup.sh tools
+	@CXX_FLAGS="-std=c++20 -fopenmp $(INCLUDES) $(DEFINES)" PATH="$(TOOLS):$$PATH" env/lint.sh "$(MODULES)"
+
+format: $(READY)  ## rewrite sources with clang-format
+	@env/setup.sh tools
+	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.cu' | xargs $(TOOLS)/clang-format -i
+
+gpu-check: all $(TESTS)  ## prove the GPU paths, on a machine with a GPU
+	@MODE=$(MODE) test/gpu_check.sh
+
+bench: all $(BENCHES)  ## build the benchmarks (bench/README.md says how to run them)
+
+install: bin/cuboid  ## copy program, headers and library to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -m 755 bin/cuboid $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(call archives,trainer) -t $(DESTDIR)$(PREFIX)/lib/
+	cp -r include/cuboid $(DESTDIR)$(PREFIX)/include/
+
+clean:  ## remove what was built (not what was installed)
+	rm -rf build bin
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# ---- Rules ----------------------------------------------------------------------------------
+$(READY): env/setup.sh env/packages.txt $(wildcard env/wheels/*.txt)
+	@env/setup.sh
+	@touch $@
+
+# A changed flag, compiler or version rebuilds what it concerns: the stamps change only with their text.
+stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
+$(B)/flags: FORCE
+	$(call stamp,$(CXXFLAGS) $(INCLUDES) $(DEFINES) $(NVCC) $(NVCCFLAGS) $(LIBS))
+$(B)/version: FORCE
+	$(call stamp,$(VERSION))
+
+$(B)/%.cpp.o: %.cpp $(B)/flags | $(READY)
+	@mkdir -p $(@D)
+	mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@
+$(B)/%.cu.o: %.cu $(B)/flags | $(READY)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -Iinclude -isystem $(NVIDIA)/cu13/include -MMD -MP -c $< -o $@
+
+$(B)/src/app/version.cpp.o: $(B)/version
+EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
+EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
+
+.SECONDEXPANSION:
+$(B)/lib/%.a: $$(call objects,src/$$*)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+bin/cuboid: $(B)/bin/cuboid FORCE
+	@mkdir -p bin
+	@cmp -s $< $@ || cp $< $@
+$(B)/bin/cuboid: $(call objects,src/app) $(call archives,trainer)
+	@mkdir -p $(@D)
+	mpicxx $^ $(LDFLAGS) $(LIBS) -o $@
+
+module = $(word 2,$(subst /, ,$(1)))
+$(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call archives,$$(call module,test/$$*))
+	mpicxx $^ $(LDFLAGS) $(LIBS) -lgtest -o $@
+$(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
+	mpicxx $^ $(LDFLAGS) $(LIBS) -lbenchmark -o $@
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,90 @@
+// The verbs of communication, for MPI and NCCL alike. A communicator of one rank does nothing (and
+// copies where input and output differ), so no caller asks for the size first.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cuboid/base/buffer.hpp"
+
+namespace cuboid {
+
+enum class ReduceOp : unsigned char { kSum, kMax, kMin };
+
+// An operation under way. The buffers must stay alive and untouched until wait() has returned.
+// wait(): host buffers are complete when it returns; for device buffers the compute stream waits,
+// not the host. poll(): makes progress, true once complete. The destructor waits.
+class Work {
+ public:
+  Work() = default;
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  virtual ~Work() = default;
+  virtual void wait() = 0;
+  virtual bool poll() = 0;
+};
+using PendingWork = std::unique_ptr<Work>;
+
+// One message of a grouped exchange.
+struct Transfer {
+  enum class Kind : unsigned char { kSend, kReceive };
+  Kind kind;
+  Buffer buffer;  // only read when sending
+  int peer;
+};
+
+// Every member is collective over the communicator unless it says otherwise; counts, dtypes and
+// operations must match on all ranks. dtypes: fp32, fp64, bf16, int64 (uint8 where nothing is
+// reduced). bf16 sums are accumulated in fp32 and rounded once per step of the reduction. Every
+// rank receives the same bits. Throws SystemError naming rank, communicator and operation.
+class Communicator {
+ public:
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  virtual ~Communicator() = default;
+
+  [[nodiscard]] int rank() const { return rank_; }
+  [[nodiscard]] int size() const { return size_; }
+  // "tp", "dp", ...: for messages and traces.
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+  // Asynchronous forms. Operations of one communicator must be started in the same order on all ranks.
+  [[nodiscard]] virtual PendingWork start_all_reduce(Buffer inout, ReduceOp op) = 0;
+  // Rank r contributes counts[r] elements; `receive` holds their concatenation in rank order.
+  // Without counts every rank contributes send.count elements.
+  [[nodiscard]] virtual PendingWork start_all_gather(ConstBuffer send, Buffer receive,
+                                                     std::span<const std::int64_t> counts) = 0;
+  // `send` holds size() consecutive parts; rank r receives the reduced part r of counts[r]
+  // elements. Without counts every part has receive.count elements.
+  [[nodiscard]] virtual PendingWork start_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
+                                                         std::span<const std::int64_t> counts) = 0;
+  [[nodiscard]] virtual PendingWork start_broadcast(Buffer inout, int root) = 0;
+  // Point to point, not collective: messages between two ranks match in the order of their start.
+  // The transfers of one call proceed together (no deadlock between them).
+  [[nodiscard]] virtual PendingWork start_exchange(std::span<const Transfer> transfers) = 0;
+  virtual void barrier() = 0;
+
+  // Blocking forms.
+  void all_reduce(Buffer inout, ReduceOp op = ReduceOp::kSum);
+  void all_gather(ConstBuffer send, Buffer receive, std::span<const std::int64_t> counts = {});
+  void reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op = ReduceOp::kSum,
+                      std::span<const std::int64_t> counts = {});
+  void broadcast(Buffer inout, int root);
+  void send(ConstBuffer buffer, int peer);
+  void receive(Buffer buffer, int peer);
+  [[nodiscard]] PendingWork start_send(ConstBuffer buffer, int peer);
+  [[nodiscard]] PendingWork start_receive(Buffer buffer, int peer);
+
+ protected:
+  Communicator(int rank, int size, std::string name) : rank_(rank), size_(size), name_(std::move(name)) {}
+
+ private:
+  int rank_;
+  int size_;
+  std::string name_;
+};
+
+}  // namespace cuboid

@@ -1,0 +1,111 @@
+// The program's settings as plain structs, one for each module that reads them. A value of 0 (or an
+// empty text, or unset optional) means "derive it"; resolve() fills those in. Names follow options.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cuboid {
+
+enum class Normalization { kLayerNorm, kRmsNorm };
+enum class PositionEmbedding { kLearned, kRope };
+enum class Activation { kGelu, kSwiglu };
+enum class PipelineSchedule { kGpipe, kOneFOneB };
+enum class LrSchedule { kCosine, kLinear, kConstant, kWsd };
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class BackendChoice { kAuto, kMpi, kNccl };
+enum class Precision { kFloat32, kBFloat16 };
+
+struct ModelConfig {
+  std::int64_t hidden_size = 768;
+  std::int64_t num_layers = 12;
+  std::int64_t num_attention_heads = 0;  // 0: hidden_size / 64
+  std::int64_t num_key_value_heads = 0;  // 0: as many as attention heads
+  std::int64_t ffn_hidden_size = 0;      // 0: 4 h, or 8/3 h rounded up to 64 for SwiGLU
+  std::int64_t seq_length = 256;
+  std::int64_t vocab_size = 0;  // 0: what the data needs
+  Normalization normalization = Normalization::kLayerNorm;
+  PositionEmbedding position_embedding = PositionEmbedding::kLearned;
+  Activation activation = Activation::kGelu;
+  bool tie_embeddings = true;
+  std::optional<bool> linear_bias;  // unset: true with LayerNorm, false with RMSNorm
+  double norm_epsilon = 1e-5;
+  double rotary_base = 10000.0;
+  double dropout = 0.0;
+  double init_std = 0.02;
+
+  [[nodiscard]] std::int64_t head_dim() const { return hidden_size / num_attention_heads; }
+  [[nodiscard]] bool has_bias() const {
+    return linear_bias.value_or(normalization == Normalization::kLayerNorm);
+  }
+  [[nodiscard]] bool has_learned_positions() const {
+    return position_embedding == PositionEmbedding::kLearned;
+  }
+};
+
+struct ParallelConfig {
+  std::int64_t data_parallel_size = 0;  // 0: world size / (tp * pp)
+  std::int64_t tensor_parallel_size = 1;
+  std::int64_t pipeline_parallel_size = 1;
+  PipelineSchedule pipeline_schedule = PipelineSchedule::kOneFOneB;
+};
+
+struct BatchConfig {
+  std::int64_t micro_batch_size = 4;   // sequences of one forward pass on one replica
+  std::int64_t num_microbatches = 0;   // micro-batches a step on each replica; 0: 1, or from the global size
+  std::int64_t global_batch_size = 0;  // sequences a step over all replicas; 0: the product
+};
+
+struct OptimizerConfig {
+  double learning_rate = 3e-4;
+  std::optional<double> min_learning_rate;  // unset: a tenth of learning_rate
+  LrSchedule lr_schedule = LrSchedule::kCosine;
+  double warmup_ratio = 0.0;
+  std::optional<std::int64_t> warmup_steps;  // unset: warmup_ratio * max_steps
+  double weight_decay = 0.1;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.95;
+  double adam_eps = 1e-8;
+  double clip_grad = 1.0;                  // 0: no clipping
+  std::int64_t ddp_bucket_size = 4194304;  // elements of one all-reduce of gradients
+};
+
+struct TrainConfig {
+  std::int64_t max_steps = 1000;
+  std::int64_t seed = 1234;
+  std::int64_t log_interval = 10;
+  std::int64_t eval_interval = 0;  // steps between validations; 0: only at the end
+  std::int64_t eval_steps = 20;    // global batches of one validation; 0: never validate
+};
+
+struct DataConfig {
+  std::string data_dir;  // empty: the text that ships with the dependencies
+};
+
+struct CheckpointConfig {
+  std::string output_dir = "./checkpoints";
+  std::int64_t save_interval = 0;  // steps between checkpoints; 0: only at the end
+  std::string resume = "none";     // "none" or a checkpoint file
+};
+
+struct RuntimeConfig {
+  DeviceChoice device = DeviceChoice::kAuto;
+  BackendChoice comm_backend = BackendChoice::kAuto;
+  Precision dtype = Precision::kFloat32;
+  std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
+  double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
+};
+
+struct Config {
+  ModelConfig model;
+  ParallelConfig parallel;
+  BatchConfig batch;
+  OptimizerConfig optimizer;
+  TrainConfig train;
+  DataConfig data;
+  CheckpointConfig checkpoint;
+  RuntimeConfig runtime;
+};
+
+}  // namespace cuboid
