@@ -13,11 +13,12 @@ TORCH  := $(abspath $(or $(TORCH_DIR),$(DEPS_DIR)/libtorch/torch))
 NVIDIA := $(abspath $(or $(NVIDIA_DIR),$(TORCH)/../nvidia))
 NVCC    = $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc) \
           $(wildcard /usr/local/cuda/bin/nvcc) $(abspath $(DEPS_DIR)/cuda/nvidia/cu13/bin/nvcc))
-TOOLS   = $(abspath $(DEPS_DIR)/tools/bin)
+TOOLS   = $(abspath $(DEPS_DIR)/tools/clang_format/data/bin):$(abspath $(DEPS_DIR)/tools/clang_tidy/data/bin)
 HDF5   ?= /usr/include/hdf5/openmpi
 export DEPS_DIR TORCH_DIR CUDA_HOME
 
 # ---- Flags ----------------------------------------------------------------------------------
+# -Wno-restrict: g++ 12 warns wrongly inside std::string (its bug 105329).
 MODE_FLAGS_release  := -O3 -DNDEBUG
 MODE_FLAGS_debug    := -O0 -g
 MODE_FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer
@@ -25,7 +26,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 INCLUDES := -Iinclude $(addprefix -isystem ,$(TORCH)/include $(TORCH)/include/torch/csrc/api/include \
             $(NVIDIA)/cu13/include $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
-CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror $(EXTRA_CXXFLAGS)
+CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
 NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
             -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
 # LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
@@ -40,7 +41,7 @@ comma := ,
 sources = $(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null))
 objects = $(patsubst %,$(B)/%.o,$(call sources,$(1)))
 upto    = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
-archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/$(m).a))
+archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/libcuboid_$(m).a))
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
 TESTS   := $(patsubst %.cpp,$(B)/%,$(sort $(shell find test -name '*_test.cpp')))
 BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp')))
@@ -66,7 +67,7 @@ lint: $(READY)  ## check format, clang-tidy, dependency direction and scripts
 
 format: $(READY)  ## rewrite sources with clang-format
 	@env/setup.sh tools
-	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.cu' | xargs $(TOOLS)/clang-format -i
+	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.cu' | PATH="$(TOOLS):$$PATH" xargs clang-format -i
 
 gpu-check: all $(TESTS)  ## prove the GPU paths, on a machine with a GPU
 	@MODE=$(MODE) test/gpu_check.sh
@@ -109,7 +110,7 @@ EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
 .SECONDEXPANSION:
-$(B)/lib/%.a: $$(call objects,src/$$*)
+$(B)/lib/libcuboid_%.a: $$(call objects,src/$$*)
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $^

@@ -7,7 +7,8 @@
 
 namespace {
 
-// Prints failures of other ranks with their rank, and fails the test on rank 0 when it failed anywhere.
+// Prints failures of other ranks with their rank, and fails the test on rank 0 when it failed
+// anywhere.
 class AgreeOverRanks : public testing::EmptyTestEventListener {
  public:
   explicit AgreeOverRanks(int rank) : rank_(rank) {}

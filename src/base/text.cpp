@@ -75,8 +75,10 @@ std::string short_bytes(double bytes) {
 std::string short_duration(double seconds) {
   if (seconds < 60) return format("%.1f s", seconds);
   const auto whole = static_cast<std::int64_t>(std::llround(seconds));
-  if (whole < 3600) return format("%ld min %02ld s", static_cast<long>(whole / 60), static_cast<long>(whole % 60));
-  return format("%ld h %02ld min", static_cast<long>(whole / 3600), static_cast<long>(whole / 60 % 60));
+  if (whole < 3600)
+    return format("%ld min %02ld s", static_cast<long>(whole / 60), static_cast<long>(whole % 60));
+  return format("%ld h %02ld min", static_cast<long>(whole / 3600),
+                static_cast<long>(whole / 60 % 60));
 }
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {

@@ -57,8 +57,9 @@ Grid::Grid(MPI_Comm world, const GridShape& shape) : shape_(shape) {
   const bool has_previous = !is_first_stage();
   // Pairs (0,1), (2,3), ... first, then (1,2), (3,4), ...
   MpiComm first = split(world, even ? (has_next ? pair(at_.pp) : alone) : pair(at_.pp - 1), at_.pp);
-  MpiComm second = split(world, even ? (has_previous ? pair(at_.pp - 1) : alone)
-                                     : (has_next ? pair(at_.pp) : alone), at_.pp);
+  MpiComm second = split(
+      world, even ? (has_previous ? pair(at_.pp - 1) : alone) : (has_next ? pair(at_.pp) : alone),
+      at_.pp);
   with_next_ = even ? std::move(first) : std::move(second);
   with_previous_ = even ? std::move(second) : std::move(first);
 }

@@ -11,7 +11,8 @@ int rank_of(const GridShape& shape, const GridCoordinate& at) {
 }
 
 GridCoordinate coordinate_of(const GridShape& shape, int rank) {
-  return {.dp = rank / shape.tp % shape.dp, .tp = rank % shape.tp, .pp = rank / (shape.tp * shape.dp)};
+  return {
+      .dp = rank / shape.tp % shape.dp, .tp = rank % shape.tp, .pp = rank / (shape.tp * shape.dp)};
 }
 
 std::string to_string(const GridShape& shape) {

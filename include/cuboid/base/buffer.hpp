@@ -18,7 +18,9 @@ struct BasicBuffer {
   DType dtype = DType::kFloat32;
   Place place = Place::kHost;
 
-  [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(count) * size_of(dtype); }
+  [[nodiscard]] std::size_t bytes() const {
+    return static_cast<std::size_t>(count) * size_of(dtype);
+  }
   // A buffer that may be written can be read.
   operator BasicBuffer<const void>() const { return {data, count, dtype, place}; }
 };
@@ -29,13 +31,21 @@ using ConstBuffer = BasicBuffer<const void>;
 template <typename T>
 constexpr DType dtype_for();
 template <>
-constexpr DType dtype_for<float>() { return DType::kFloat32; }
+constexpr DType dtype_for<float>() {
+  return DType::kFloat32;
+}
 template <>
-constexpr DType dtype_for<double>() { return DType::kFloat64; }
+constexpr DType dtype_for<double>() {
+  return DType::kFloat64;
+}
 template <>
-constexpr DType dtype_for<std::int64_t>() { return DType::kInt64; }
+constexpr DType dtype_for<std::int64_t>() {
+  return DType::kInt64;
+}
 template <>
-constexpr DType dtype_for<std::uint8_t>() { return DType::kUInt8; }
+constexpr DType dtype_for<std::uint8_t>() {
+  return DType::kUInt8;
+}
 
 // A host span as a buffer.
 template <typename T>
@@ -52,7 +62,8 @@ Buffer buffer_of(T& value) {
 template <typename Void>
 BasicBuffer<Void> slice(BasicBuffer<Void> buffer, std::int64_t begin, std::int64_t count) {
   using Byte = std::conditional_t<std::is_const_v<Void>, const std::byte, std::byte>;
-  auto* start = static_cast<Byte*>(buffer.data) + static_cast<std::size_t>(begin) * size_of(buffer.dtype);
+  auto* start =
+      static_cast<Byte*>(buffer.data) + static_cast<std::size_t>(begin) * size_of(buffer.dtype);
   return {start, count, buffer.dtype, buffer.place};
 }
 

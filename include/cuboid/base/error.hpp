@@ -21,7 +21,8 @@ class UsageError : public std::runtime_error {
   std::vector<std::string> problems_;
 };
 
-// A call into MPI, NCCL, CUDA, HDF5 or the operating system failed. The message names the call site.
+// A call into MPI, NCCL, CUDA, HDF5 or the operating system failed. The message names the call
+// site.
 class SystemError : public std::runtime_error {
  public:
   explicit SystemError(const std::string& what,

@@ -51,7 +51,8 @@ class Communicator {
   // "tp", "dp", ...: for messages and traces.
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  // Asynchronous forms. Operations of one communicator must be started in the same order on all ranks.
+  // Asynchronous forms. Operations of one communicator must be started in the same order on all
+  // ranks.
   [[nodiscard]] virtual PendingWork start_all_reduce(Buffer inout, ReduceOp op) = 0;
   // Rank r contributes counts[r] elements; `receive` holds their concatenation in rank order.
   // Without counts every rank contributes send.count elements.
@@ -59,7 +60,8 @@ class Communicator {
                                                      std::span<const std::int64_t> counts) = 0;
   // `send` holds size() consecutive parts; rank r receives the reduced part r of counts[r]
   // elements. Without counts every part has receive.count elements.
-  [[nodiscard]] virtual PendingWork start_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
+  [[nodiscard]] virtual PendingWork start_reduce_scatter(ConstBuffer send, Buffer receive,
+                                                         ReduceOp op,
                                                          std::span<const std::int64_t> counts) = 0;
   [[nodiscard]] virtual PendingWork start_broadcast(Buffer inout, int root) = 0;
   // Point to point, not collective: messages between two ranks match in the order of their start.
@@ -79,7 +81,8 @@ class Communicator {
   [[nodiscard]] PendingWork start_receive(Buffer buffer, int peer);
 
  protected:
-  Communicator(int rank, int size, std::string name) : rank_(rank), size_(size), name_(std::move(name)) {}
+  Communicator(int rank, int size, std::string name)
+      : rank_(rank), size_(size), name_(std::move(name)) {}
 
  private:
   int rank_;

@@ -16,7 +16,8 @@ struct GridCommunicators {
   std::unique_ptr<Communicator> model_parallel;
   std::unique_ptr<Communicator> ends;
   // Point to point between stages, one communicator for each neighbour and direction, so that with
-  // NCCL (one stream each) a receive posted ahead never holds up a send. Rank 0 is the earlier stage.
+  // NCCL (one stream each) a receive posted ahead never holds up a send. Rank 0 is the earlier
+  // stage.
   std::unique_ptr<Communicator> activation_in;   // from the previous stage
   std::unique_ptr<Communicator> activation_out;  // to the next stage
   std::unique_ptr<Communicator> gradient_in;     // from the next stage

@@ -52,8 +52,9 @@ struct ParallelConfig {
 };
 
 struct BatchConfig {
-  std::int64_t micro_batch_size = 4;   // sequences of one forward pass on one replica
-  std::int64_t num_microbatches = 0;   // micro-batches a step on each replica; 0: 1, or from the global size
+  std::int64_t micro_batch_size = 4;  // sequences of one forward pass on one replica
+  std::int64_t num_microbatches =
+      0;  // micro-batches a step on each replica; 0: 1, or from the global size
   std::int64_t global_batch_size = 0;  // sequences a step over all replicas; 0: the product
 };
 

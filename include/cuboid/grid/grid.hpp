@@ -4,6 +4,8 @@
 
 #include <mpi.h>
 
+#include <source_location>
+
 #include "cuboid/base/handle.hpp"
 #include "cuboid/grid/shape.hpp"
 

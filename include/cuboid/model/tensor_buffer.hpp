@@ -10,7 +10,8 @@ namespace cuboid {
 DType dtype_of(at::ScalarType type);
 at::ScalarType scalar_type_of(DType dtype);
 
-// The tensor's elements; it must be contiguous and outlive the buffer. An undefined tensor is empty.
+// The tensor's elements; it must be contiguous and outlive the buffer. An undefined tensor is
+// empty.
 Buffer buffer_of(const at::Tensor& tensor);
 
 }  // namespace cuboid

@@ -36,10 +36,10 @@ struct Weight {
   std::vector<LogicalParameter> parts;
   std::vector<std::int64_t> shape;  // local and physical: rows of all parts, and of padding, if any
   bool decays = false;              // weight decay: matrices only
-  bool gradient_only = false;       // a second gradient of a tied weight; it has no value of its own
+  bool gradient_only = false;  // a second gradient of a tied weight; it has no value of its own
 
-  at::Tensor value;     // [shape], compute dtype
-  at::Tensor gradient;  // [shape], fp32 (fp64 for a fp64 model): a view of the flat gradients
+  at::Tensor value;         // [shape], compute dtype
+  at::Tensor gradient;      // [shape], fp32 (fp64 for a fp64 model): a view of the flat gradients
   std::int64_t offset = 0;  // of the first element in the flat buffers
   // True until the step's first contribution, which overwrites instead of adding: no zeroing pass.
   bool fresh = true;
