@@ -33,9 +33,9 @@ NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=co
 LIBS := -L$(TORCH)/lib -ltorch_cpu -lc10 -lc10_cuda $(NVIDIA)/nccl/lib/libnccl.so.2 \
         $(NVIDIA)/cu13/lib/libcudart.so.13 -lhdf5_openmpi -lboost_program_options -ldl
 RPATHS := $(TORCH)/lib $(NVIDIA)/nccl/lib $(NVIDIA)/cu13/lib
+, := ,
 LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed -Wl,--allow-shlib-undefined \
-           $(addprefix -Wl$(comma)-rpath$(comma),$(RPATHS))
-comma := ,
+           $(patsubst %,-Wl$(,)-rpath$(,)%,$(RPATHS))
 
 # ---- Files ----------------------------------------------------------------------------------
 sources = $(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null))
