@@ -7,7 +7,7 @@
 #
 # Ends with "N passed, N failed" over all runs; exit 1 when anything failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 pattern=${1:-.}
 mode=${MODE:-release}
 logs=build/$mode/test-logs
