@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "cuboid/base/dtype.hpp"
 
@@ -54,6 +55,7 @@ Buffer buffer_of(std::span<T> values) {
 }
 // One host value as a buffer of one element.
 template <typename T>
+  requires std::is_arithmetic_v<T>
 Buffer buffer_of(T& value) {
   return {&value, 1, dtype_for<T>(), Place::kHost};
 }

@@ -20,7 +20,7 @@ struct LogicalParameter {
   std::string name;                 // "layers.3.attention.query.weight"
   std::vector<std::int64_t> shape;  // of the whole tensor, without padding
   int shard_dim = -1;               // the dim that TP splits; -1: every TP rank holds the whole
-  Range shard;                      // this rank's part of shard_dim (unused when replicated)
+  Range shard{};                    // this rank's part of shard_dim (unused when replicated)
   Init init = Init::kZeros;
   double init_std = 0.0;       // of kNormal
   bool is_copy = false;        // another stage owns it (the tied embedding on the last stage)

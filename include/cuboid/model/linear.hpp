@@ -1,0 +1,62 @@
+// Tensor-parallel linear layers, y = x W^T + b with W [out, in], after Shoeybi et al.,
+// "Megatron-LM", arXiv:1909.08053, section 3.
+//   ColumnParallelLinear: W split along out.  Forward: nothing to send.  Backward: all-reduce of
+//   dx. RowParallelLinear:    W split along in.   Forward: all-reduce of y.  Backward: nothing to
+//   send.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cuboid/collective/communicator.hpp"
+#include "cuboid/model/weight.hpp"
+
+namespace cuboid {
+
+// One logical [out_features, in_features] matrix (and its bias) of a linear layer.
+struct LinearPart {
+  std::string name;  // "layers.0.attention.query"; ".weight" and ".bias" are appended
+  std::int64_t out_features;
+  Range shard;  // this rank's outputs
+};
+
+// Several logical matrices with the same input, computed by one product: outputs side by side.
+class ColumnParallelLinear {
+ public:
+  ColumnParallelLinear(WeightStore& store, Communicator& tp, std::span<const LinearPart> parts,
+                       std::int64_t in_features, bool bias, double init_std);
+
+  // x [tokens, in] -> [tokens, this rank's outputs of all parts]
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
+  // dy [tokens, local out], x as in forward -> dx [tokens, in], summed over TP. The all-reduce runs
+  // while the weight gradient is computed.
+  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
+
+ private:
+  Communicator& tp_;
+  Weight* weight_;
+  Weight* bias_ = nullptr;
+};
+
+class RowParallelLinear {
+ public:
+  // `shard`: this rank's inputs of in_features.
+  RowParallelLinear(WeightStore& store, Communicator& tp, const std::string& name,
+                    std::int64_t out_features, std::int64_t in_features, Range shard, bool bias,
+                    double init_std);
+
+  // x [tokens, local in] -> [tokens, out], summed over TP, with bias
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
+  // dy [tokens, out] (the same on all TP ranks), x as in forward -> dx [tokens, local in]
+  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
+
+ private:
+  Communicator& tp_;
+  Weight* weight_;
+  Weight* bias_ = nullptr;
+};
+
+}  // namespace cuboid

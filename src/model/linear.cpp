@@ -1,0 +1,75 @@
+#include "cuboid/model/linear.hpp"
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sum.h>
+
+#include "cuboid/model/tensor_buffer.hpp"
+
+namespace cuboid {
+
+ColumnParallelLinear::ColumnParallelLinear(WeightStore& store, Communicator& tp,
+                                           std::span<const LinearPart> parts,
+                                           std::int64_t in_features, bool bias, double init_std)
+    : tp_(tp) {
+  std::vector<LogicalParameter> weights;
+  std::vector<LogicalParameter> biases;
+  for (const LinearPart& part : parts) {
+    weights.push_back({.name = part.name + ".weight",
+                       .shape = {part.out_features, in_features},
+                       .shard_dim = 0,
+                       .shard = part.shard,
+                       .init = Init::kNormal,
+                       .init_std = init_std});
+    biases.push_back({.name = part.name + ".bias",
+                      .shape = {part.out_features},
+                      .shard_dim = 0,
+                      .shard = part.shard});
+  }
+  weight_ = &store.add(std::move(weights));
+  if (bias) bias_ = &store.add(std::move(biases));
+}
+
+at::Tensor ColumnParallelLinear::forward(const at::Tensor& x) const {
+  const at::Tensor weight_t = weight_->value.t();
+  return bias_ != nullptr ? at::addmm(bias_->value, x, weight_t) : at::mm(x, weight_t);
+}
+
+at::Tensor ColumnParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
+  at::Tensor dx = at::mm(dy, weight_->value);
+  const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
+  weight_->accumulate_product(dy, x);
+  if (bias_ != nullptr) bias_->accumulate(at::sum(dy, 0));
+  sum->wait();
+  return dx;
+}
+
+RowParallelLinear::RowParallelLinear(WeightStore& store, Communicator& tp, const std::string& name,
+                                     std::int64_t out_features, std::int64_t in_features,
+                                     Range shard, bool bias, double init_std)
+    : tp_(tp),
+      weight_(&store.add({{.name = name + ".weight",
+                           .shape = {out_features, in_features},
+                           .shard_dim = 1,
+                           .shard = shard,
+                           .init = Init::kNormal,
+                           .init_std = init_std}})) {
+  if (bias) bias_ = &store.add({{.name = name + ".bias", .shape = {out_features}}});
+}
+
+at::Tensor RowParallelLinear::forward(const at::Tensor& x) const {
+  const at::Tensor weight_t = weight_->value.t();
+  // The first rank adds the bias to its partial sum: no pass over y for it alone.
+  at::Tensor y = bias_ != nullptr && tp_.rank() == 0 ? at::addmm(bias_->value, x, weight_t)
+                                                     : at::mm(x, weight_t);
+  tp_.all_reduce(buffer_of(y));
+  return y;
+}
+
+at::Tensor RowParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
+  weight_->accumulate_product(dy, x);
+  if (bias_ != nullptr) bias_->accumulate(at::sum(dy, 0));
+  return at::mm(dy, weight_->value);
+}
+
+}  // namespace cuboid
