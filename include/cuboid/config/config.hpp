@@ -1,5 +1,7 @@
 // The program's settings as plain structs, one for each module that reads them. A value of 0 (or an
-// empty text, or unset optional) means "derive it"; resolve() fills those in. Names follow options.
+// empty text, or unset optional) means "derive it" where the comment says so, and is written "auto"
+// on command lines; resolve() fills those in. Names, defaults and ranges follow options
+// (option.hpp).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +24,7 @@ struct ModelConfig {
   std::int64_t num_layers = 12;
   std::int64_t num_attention_heads = 0;  // 0: hidden_size / 64
   std::int64_t num_key_value_heads = 0;  // 0: as many as attention heads
-  std::int64_t ffn_hidden_size = 0;      // 0: 4 h, or 8/3 h rounded up to 64 for SwiGLU
+  std::int64_t ffn_hidden_size = 0;      // 0: 4 h, or 8/3 h rounded down to 64 for SwiGLU
   std::int64_t seq_length = 256;
   std::int64_t vocab_size = 0;  // 0: what the data needs
   Normalization normalization = Normalization::kLayerNorm;
@@ -42,6 +44,7 @@ struct ModelConfig {
   [[nodiscard]] bool has_learned_positions() const {
     return position_embedding == PositionEmbedding::kLearned;
   }
+  bool operator==(const ModelConfig&) const = default;
 };
 
 struct ParallelConfig {
@@ -49,18 +52,19 @@ struct ParallelConfig {
   std::int64_t tensor_parallel_size = 1;
   std::int64_t pipeline_parallel_size = 1;
   PipelineSchedule pipeline_schedule = PipelineSchedule::kOneFOneB;
+  bool operator==(const ParallelConfig&) const = default;
 };
 
 struct BatchConfig {
-  std::int64_t micro_batch_size = 4;  // sequences of one forward pass on one replica
-  std::int64_t num_microbatches =
-      0;  // micro-batches a step on each replica; 0: 1, or from the global size
+  std::int64_t micro_batch_size = 4;   // sequences of one forward pass on one replica
+  std::int64_t num_microbatches = 0;   // a step on each replica; 0: 1, or from the global size
   std::int64_t global_batch_size = 0;  // sequences a step over all replicas; 0: the product
+  bool operator==(const BatchConfig&) const = default;
 };
 
 struct OptimizerConfig {
   double learning_rate = 3e-4;
-  std::optional<double> min_learning_rate;  // unset: a tenth of learning_rate
+  std::optional<double> min_learning_rate;  // unset: a tenth of it; constant: it
   LrSchedule lr_schedule = LrSchedule::kCosine;
   double warmup_ratio = 0.0;
   std::optional<std::int64_t> warmup_steps;  // unset: warmup_ratio * max_steps
@@ -70,6 +74,7 @@ struct OptimizerConfig {
   double adam_eps = 1e-8;
   double clip_grad = 1.0;                  // 0: no clipping
   std::int64_t ddp_bucket_size = 4194304;  // elements of one all-reduce of gradients
+  bool operator==(const OptimizerConfig&) const = default;
 };
 
 struct TrainConfig {
@@ -78,16 +83,19 @@ struct TrainConfig {
   std::int64_t log_interval = 10;
   std::int64_t eval_interval = 0;  // steps between validations; 0: only at the end
   std::int64_t eval_steps = 20;    // global batches of one validation; 0: never validate
+  bool operator==(const TrainConfig&) const = default;
 };
 
 struct DataConfig {
   std::string data_dir;  // empty: the text that ships with the dependencies
+  bool operator==(const DataConfig&) const = default;
 };
 
 struct CheckpointConfig {
   std::string output_dir = "./checkpoints";
   std::int64_t save_interval = 0;  // steps between checkpoints; 0: only at the end
   std::string resume = "none";     // "none" or a checkpoint file
+  bool operator==(const CheckpointConfig&) const = default;
 };
 
 struct RuntimeConfig {
@@ -96,6 +104,7 @@ struct RuntimeConfig {
   Precision dtype = Precision::kFloat32;
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
+  bool operator==(const RuntimeConfig&) const = default;
 };
 
 struct Config {
@@ -107,6 +116,7 @@ struct Config {
   DataConfig data;
   CheckpointConfig checkpoint;
   RuntimeConfig runtime;
+  bool operator==(const Config&) const = default;
 };
 
 }  // namespace cuboid
