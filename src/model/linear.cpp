@@ -4,9 +4,15 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 
+#include <cmath>
+
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
+
+double residual_init_std(const ModelConfig& model) {
+  return model.init_std / std::sqrt(2.0 * static_cast<double>(model.num_layers));
+}
 
 ColumnParallelLinear::ColumnParallelLinear(WeightStore& store, Communicator& tp,
                                            std::span<const LinearPart> parts,

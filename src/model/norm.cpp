@@ -1,5 +1,7 @@
 #include "cuboid/model/norm.hpp"
 
+#include <ATen/TensorOperators.h>
+
 #include <ATen/ops/mean.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/native_layer_norm_backward.h>

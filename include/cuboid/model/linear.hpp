@@ -12,9 +12,14 @@
 #include <vector>
 
 #include "cuboid/collective/communicator.hpp"
+#include "cuboid/config/config.hpp"
 #include "cuboid/model/weight.hpp"
 
 namespace cuboid {
+
+// Standard deviation of the matrices that write into the residual stream: init_std / sqrt(2 L), so
+// that the stream's variance does not grow with depth (Radford et al., GPT-2, section 2.3).
+double residual_init_std(const ModelConfig& model);
 
 // One logical [out_features, in_features] matrix (and its bias) of a linear layer.
 struct LinearPart {
