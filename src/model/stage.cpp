@@ -41,7 +41,7 @@ void Stage::begin_step(std::vector<MicroBatch> micro_batches, double loss_scale)
   require(saved_.empty(), "every forward of the step before had its backward");
   micro_batches_ = std::move(micro_batches);
   loss_scale_ = loss_scale;
-  loss_sum_ = {};
+  loss_sum_.reset();
   if (loss_scale != 0.0) store_.reset_gradients();
 }
 
@@ -88,7 +88,7 @@ at::Tensor Stage::forward(int micro_batch, const at::Tensor& input) {
     CrossEntropy loss = head_->loss(saved.head_input, targets, loss_scale_);
     loss_sum_ = loss_sum_.defined() ? loss_sum_.add_(loss.loss_sum) : loss.loss_sum;
     saved.d_logits = std::move(loss.gradient);
-    x = {};
+    x.reset();
   }
   if (loss_scale_ != 0.0) saved_[micro_batch] = std::move(saved);
   return x;
@@ -103,7 +103,7 @@ at::Tensor Stage::backward(int micro_batch, const at::Tensor& gradient, bool is_
   at::Tensor dx = gradient;
   if (head_) {
     dx = head_->backward(saved.d_logits, saved.head_input);
-    saved.d_logits = {};
+    saved.d_logits.reset();
     dx = final_norm_->backward(dx, saved.final_input, saved.final_norm);
     announce(is_last, block_begin_.back(), store_.weights().size());
   }
