@@ -1,0 +1,34 @@
+// Which processor a rank computes on. GPUs are asked for through the CUDA runtime, which answers at
+// once where there is none; LibTorch's CUDA half (over a second of loading) is opened only when a
+// GPU is used.
+#pragma once
+
+#include <string>
+
+namespace cuboid {
+
+// CUDA devices that this process sees; 0 where there is no driver. Honours CUDA_VISIBLE_DEVICES.
+int cuda_device_count();
+
+struct CudaDevice {
+  int index = 0;
+  std::string name;              // "NVIDIA H100 80GB HBM3"
+  std::size_t memory_bytes = 0;  // of the device
+};
+
+// Makes device (local_rank modulo the number of devices) this process's own and loads LibTorch's
+// CUDA kernels. Throws SystemError.
+CudaDevice use_cuda_device(int local_rank);
+
+// bf16 FLOP/s (dense) of a GPU by its name, from NVIDIA's data sheets; fp32 for `fp32`. 0: unknown.
+double known_peak_flops(const std::string& gpu_name, bool fp32);
+
+// Keeps freed memory in the process: activations of each step reuse the pages of the last, where
+// glibc would give large blocks back and have the kernel zero them anew.
+void keep_freed_memory();
+
+// On SIGSEGV, SIGBUS, SIGFPE and SIGILL: writes "cuboid: LABEL died of ..." to standard error and
+// dies of the same signal. `label` names rank and coordinate.
+void name_this_rank_when_it_crashes(const std::string& label);
+
+}  // namespace cuboid

@@ -1,0 +1,108 @@
+#include "cuboid/launch/device.hpp"
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+#include <malloc.h>
+
+#include <unistd.h>
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <limits>
+
+#include "cuboid/base/error.hpp"
+
+namespace cuboid {
+namespace {
+
+void check_cuda(cudaError_t code, const char* what) {
+  if (code != cudaSuccess) {
+    throw SystemError(std::string("CUDA: ") + what + ": " + cudaGetErrorString(code));
+  }
+}
+
+struct Peak {
+  const char* name;
+  double bf16;
+  double fp32;
+};
+
+// Dense figures without sparsity. Longer names first: "H100 PCIe" is not an "H100".
+constexpr std::array<Peak, 11> kPeaks{{{"H100 PCIe", 756e12, 51e12},
+                                       {"H100 NVL", 835e12, 60e12},
+                                       {"H100", 989e12, 67e12},
+                                       {"H200", 989e12, 67e12},
+                                       {"B200", 2250e12, 80e12},
+                                       {"GH200", 989e12, 67e12},
+                                       {"A100", 312e12, 19.5e12},
+                                       {"A800", 312e12, 19.5e12},
+                                       {"L40S", 362e12, 91.6e12},
+                                       {"L4", 121e12, 30.3e12},
+                                       {"RTX 4090", 165.2e12, 82.6e12}}};
+
+// Set once before the handlers are installed; a signal handler can reach nothing else.
+std::array<char, 256> crash_label{};
+
+void report_crash(int signal) {
+  // Only async-signal-safe calls from here.
+  const auto write_text = [](const char* text) {
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
+  };
+  write_text("cuboid: ");
+  write_text(crash_label.data());
+  write_text(" died of ");
+  write_text(signal == SIGSEGV  ? "SIGSEGV (invalid memory access)\n"
+             : signal == SIGBUS ? "SIGBUS (a mapped file was cut, or bad memory)\n"
+             : signal == SIGFPE ? "SIGFPE (arithmetic error)\n"
+                                : "SIGILL (an instruction that this CPU lacks)\n");
+  raise(signal);  // SA_RESETHAND: this time the default action
+}
+
+}  // namespace
+
+int cuda_device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();  // no driver is no error here
+    return 0;
+  }
+  return count;
+}
+
+CudaDevice use_cuda_device(int local_rank) {
+  const int count = cuda_device_count();
+  if (count == 0) throw SystemError("CUDA: no device is visible to this process");
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    throw SystemError(std::string("cannot load LibTorch's CUDA kernels: ") + dlerror());
+  }
+  CudaDevice device{.index = local_rank % count, .name = {}};
+  check_cuda(cudaSetDevice(device.index), "cudaSetDevice");
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, device.index), "cudaGetDeviceProperties");
+  device.name = static_cast<const char*>(properties.name);
+  device.memory_bytes = properties.totalGlobalMem;
+  return device;
+}
+
+double known_peak_flops(const std::string& gpu_name, bool fp32) {
+  for (const Peak& peak : kPeaks) {
+    if (gpu_name.find(peak.name) != std::string::npos) return fp32 ? peak.fp32 : peak.bf16;
+  }
+  return 0.0;
+}
+
+void keep_freed_memory() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+void name_this_rank_when_it_crashes(const std::string& label) {
+  std::strncpy(crash_label.data(), label.c_str(), crash_label.size() - 1);
+  struct sigaction action{};
+  action.sa_handler = report_crash;
+  action.sa_flags = SA_RESETHAND | SA_NODEFER;
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(signal, &action, nullptr);
+}
+
+}  // namespace cuboid
