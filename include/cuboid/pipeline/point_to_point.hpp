@@ -1,0 +1,59 @@
+// The ends of one direction between two neighbouring stages: an Inbox of receives posted ahead and
+// an Outbox of sends that nobody waits for. Messages match in the order of their start.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+
+#include "cuboid/collective/communicator.hpp"
+
+namespace cuboid {
+
+// A message under way, with the memory that it reads or writes. The work goes first when both end.
+struct Message {
+  at::Tensor tensor;
+  PendingWork work;
+};
+
+class Inbox {
+ public:
+  Inbox(Communicator& from, int peer) : from_(from), peer_(peer) {}
+  // Starts to receive into a new tensor of this shape.
+  void post(at::IntArrayRef shape, const at::TensorOptions& options);
+  // Waits for the oldest posted message. On a GPU the compute stream waits, not the host.
+  [[nodiscard]] at::Tensor take();
+  // Lets the messages progress.
+  void poll();
+  // After a failure: forgets what is under way without waiting, since it may never end. Its memory
+  // stays allocated, for messages may still be written to it; the job is about to be aborted.
+  void abandon();
+
+ private:
+  Communicator& from_;
+  int peer_;
+  std::deque<Message> posted_;
+};
+
+class Outbox {
+ public:
+  // At most `max_pending` messages are under way; send() waits for the oldest beyond that.
+  Outbox(Communicator& to, int peer, std::size_t max_pending)
+      : to_(to), peer_(peer), max_pending_(max_pending) {}
+  // Keeps the tensor until it has been sent; nobody may change it meanwhile.
+  void send(at::Tensor tensor);
+  void poll();
+  // Waits for everything that was sent.
+  void finish();
+  void abandon();  // as Inbox::abandon
+
+ private:
+  Communicator& to_;
+  int peer_;
+  std::size_t max_pending_;
+  std::deque<Message> pending_;
+};
+
+}  // namespace cuboid

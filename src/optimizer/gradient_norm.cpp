@@ -1,0 +1,132 @@
+#include "cuboid/optimizer/gradient_norm.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cuboid/base/error.hpp"
+#include "cuboid/model/tensor_buffer.hpp"
+
+namespace cuboid {
+namespace {
+
+// Elements of one partial sum: fixed, so that the result does not depend on the number of threads.
+constexpr std::int64_t kBlock = 32768;
+
+template <typename T>
+double block_sum(const T* values, std::int64_t count) {
+  // Independent sums, so that the compiler may use vector registers without reordering any.
+  constexpr std::int64_t kLanes = 32;
+  double lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      const double value = values[i + lane];
+      lanes[lane] += value * value;
+    }
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  for (; i < count; ++i) sum += static_cast<double>(values[i]) * values[i];
+  return sum;
+}
+
+template <typename T>
+double host_sum(const T* values, std::int64_t count) {
+  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
+  std::vector<double> sums(static_cast<std::size_t>(blocks));
+  at::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * kBlock;
+      sums[static_cast<std::size_t>(block)] =
+          block_sum(values + first, std::min(kBlock, count - first));
+    }
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// What this rank does not count, in the order of the flat gradients.
+std::vector<Range> excluded_ranges(const WeightStore& store, int tp_rank) {
+  std::vector<Range> excluded;
+  for (const auto& weight : store.weights()) {
+    if (weight->gradient_only || weight->count() == 0) continue;
+    const std::int64_t row_size = weight->count() / weight->shape[0];
+    std::int64_t rows = 0;
+    for (const LogicalParameter& part : weight->parts) {
+      rows = part.row_begin + part.local_rows();
+      if (!part.is_copy && (part.shard_dim >= 0 || tp_rank == 0)) continue;
+      excluded.push_back(
+          {weight->offset + part.row_begin * row_size, weight->offset + rows * row_size});
+    }
+    // Padding rows follow the last part.
+    excluded.push_back({weight->offset + rows * row_size, weight->offset + weight->count()});
+  }
+  std::sort(excluded.begin(), excluded.end(),
+            [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  return excluded;
+}
+
+// What is left of the values. That takes in the few elements between weights that align them, which
+// are zero always, and so joins neighbours to long runs.
+std::vector<Range> counted_ranges(const WeightStore& store, int tp_rank) {
+  std::vector<Range> counted;
+  std::int64_t next = 0;
+  for (const Range& range : excluded_ranges(store, tp_rank)) {
+    if (range.size() == 0) continue;
+    if (range.begin > next) counted.push_back({next, range.begin});
+    next = range.end;
+  }
+  if (store.num_values() > next) counted.push_back({next, store.num_values()});
+  return counted;
+}
+
+// fp64 [1], on the tensor's device: nothing waits for a GPU here.
+at::Tensor device_sum(const at::Tensor& flat, std::span<const Range> ranges) {
+  std::vector<at::Tensor> norms;
+  norms.reserve(ranges.size());
+  for (const Range& range : ranges) {
+    norms.push_back(at::linalg_vector_norm(flat.narrow(0, range.begin, range.size()), 2, {},
+                                           /*keepdim=*/false, at::kDouble));
+  }
+  return at::stack(norms).square_().sum().view({1});
+}
+
+}  // namespace
+
+GradientNorm::GradientNorm(const WeightStore& store, Communicator& model_parallel, int tp_rank)
+    : store_(store), model_parallel_(model_parallel), counted_(counted_ranges(store, tp_rank)) {}
+
+double GradientNorm::compute() const {
+  at::Tensor sum = sum_of_squares(store_.gradients(), counted_);
+  model_parallel_.all_reduce(buffer_of(sum));
+  return std::sqrt(sum.item<double>());
+}
+
+at::Tensor sum_of_squares(const at::Tensor& flat, std::span<const Range> ranges) {
+  require(flat.dim() == 1 && flat.is_contiguous(), "squares are summed over flat memory");
+  const auto options = flat.options().dtype(at::kDouble);
+  if (ranges.empty()) return at::zeros({1}, options);
+  if (!flat.is_cpu()) return device_sum(flat, ranges);
+  double sum = 0;
+  for (const Range& range : ranges) {
+    sum += flat.scalar_type() == at::kDouble
+               ? host_sum(flat.const_data_ptr<double>() + range.begin, range.size())
+               : host_sum(flat.const_data_ptr<float>() + range.begin, range.size());
+  }
+  return at::full({1}, sum, options);
+}
+
+double clip_factor(double norm, double max_norm) {
+  if (max_norm == 0.0) return 1.0;
+  const double factor = max_norm / (norm + 1e-6);
+  return factor > 1.0 ? 1.0 : factor;  // NaN stays NaN
+}
+
+}  // namespace cuboid
