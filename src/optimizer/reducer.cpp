@@ -3,7 +3,6 @@
 #include <ATen/ops/add.h>
 
 #include <algorithm>
-#include <exception>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/timer.hpp"
@@ -49,14 +48,6 @@ BucketedReducer::BucketedReducer(const WeightStore& store, Communicator& dp,
   reset();
 }
 
-BucketedReducer::~BucketedReducer() {
-  // While an exception ends the job, replicas may never take part in what is under way here:
-  // waiting for them (as the destructor of Work does) would hang.
-  if (std::uncaught_exceptions() > 0) {
-    static_cast<void>(new std::deque<PendingWork>(std::move(pending_)));
-  }
-}
-
 void BucketedReducer::reset() {
   added_.clear();
   missing_ = bucket_weights_;
@@ -67,7 +58,7 @@ void BucketedReducer::add(const Weight& weight) {
   const auto bucket = bucket_of_.find(&weight);
   require(bucket != bucket_of_.end(), "the weight belongs to the reducer's store");
   require(!weight.fresh, "a weight has a gradient when it is added");
-  require(added_.emplace(&weight, true).second, "a weight is added once in a step");
+  require(added_.insert(&weight).second, "a weight is added once in a step");
   if (--missing_[bucket->second] == 0) start(bucket->second);
   // MPI moves data only when it is called.
   while (!pending_.empty() && pending_.front()->poll()) pending_.pop_front();

@@ -154,11 +154,12 @@ TEST(GradientNorm, CountsLongRunsAndSaysSoWhenNotFinite) {
 TEST(SumOfSquares, IsExactWhereFloatIsNot) {
   // 1 + 2^-12 squared needs 25 bits; the sum of a million of them needs more than fp32 has.
   const at::Tensor values = at::arange(1000003, at::kFloat).mul_(1.0 / 4096).add_(1.0);
-  double expected = 0;
+  long double wide = 0;
   for (std::int64_t i = 0; i < values.numel(); ++i) {
-    const double value = values.const_data_ptr<float>()[i];
-    expected += value * value;
+    const long double value = values.const_data_ptr<float>()[i];
+    wide += value * value;
   }
+  const auto expected = static_cast<double>(wide);
   const std::vector<Range> all{{0, values.numel()}};
   const double sum = sum_of_squares(values, all).item<double>();
   EXPECT_NEAR(sum / expected, 1, 1e-14);

@@ -187,23 +187,6 @@ TEST(BucketedReducer, RefusesMisuse) {
   EXPECT_THROW(reducer.finish(), std::logic_error);
 }
 
-// A job that fails must end, not wait for replicas that may never come.
-TEST(BucketedReducer, DoesNotWaitWhileAnExceptionUnwinds) {
-  WeightStore store;
-  fill(store);
-  set_gradients(store, 0, 0);
-  RecordingCommunicator dp;
-  EXPECT_THROW(
-      {
-        BucketedReducer reducer(store, dp, 1);
-        reducer.add(*store.weights()[0]);
-        throw std::runtime_error("some other failure");
-      },
-      std::runtime_error);
-  EXPECT_EQ(dp.record.started.size(), 1U);
-  EXPECT_EQ(dp.record.waits, 0);
-}
-
 // Fractions whose sum is rounded: one stage and two ends must round alike.
 at::Tensor gradient_of(const Weight& like, unsigned seed) {
   std::mt19937 random(seed);

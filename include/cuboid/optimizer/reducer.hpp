@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cuboid/collective/communicator.hpp"
@@ -37,7 +38,6 @@ class BucketedReducer : public GradientReducer {
   // A bucket ends at the weight with which it reaches `bucket_size` elements. Both must outlive the
   // reducer; the store must be allocated.
   BucketedReducer(const WeightStore& store, Communicator& dp, std::int64_t bucket_size);
-  ~BucketedReducer() override;
 
   void add(const Weight& weight) override;
   void finish() override;
@@ -60,7 +60,7 @@ class BucketedReducer : public GradientReducer {
   std::unordered_map<const Weight*, std::size_t> bucket_of_;
   std::vector<std::size_t> bucket_weights_;  // of each bucket
   // Of this step.
-  std::unordered_map<const Weight*, bool> added_;
+  std::unordered_set<const Weight*> added_;
   std::vector<std::size_t> missing_;  // weights of each bucket that were not added yet
   std::deque<PendingWork> pending_;
   std::size_t num_started_ = 0;
