@@ -1,0 +1,98 @@
+#include "codec.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+namespace cuboid {
+namespace {
+
+constexpr std::size_t kLongestPath = 4096;
+
+template <typename T>
+std::optional<T> whole_text(std::string_view text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || at != end) return std::nullopt;
+  return value;
+}
+
+std::string shortest(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
+bool is_within(double value, Bound low, Bound high) {
+  const bool above = low.kind == Bound::kIncluded ? value >= low.value : value > low.value;
+  const bool below = high.kind == Bound::kIncluded ? value <= high.value : value < high.value;
+  return above && below;
+}
+
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+template <typename T>
+Codec<T> with_auto(Codec<T> codec) {
+  return {codec.value_name + "|auto", "auto, or " + codec.legal,
+          [parse = codec.parse](std::string_view text) {
+            return text == "auto" ? std::optional<T>(T{}) : parse(text);
+          },
+          [print = codec.print](const T& value) { return value == T{} ? "auto" : print(value); }};
+}
+
+}  // namespace
+
+Codec<std::int64_t> integer(std::int64_t low, std::int64_t high) {
+  return {"N", "a whole number from " + std::to_string(low) + " to " + std::to_string(high),
+          [low, high](std::string_view text) {
+            auto value = whole_text<std::int64_t>(text);
+            if (value && (*value < low || *value > high)) value.reset();
+            return value;
+          },
+          [](const std::int64_t& value) { return std::to_string(value); }};
+}
+
+Codec<double> real(Bound low, Bound high) {
+  const std::string from = low.kind == Bound::kIncluded ? "from " : "above ";
+  const std::string to = high.kind == Bound::kIncluded ? " to " : " to below ";
+  return {"X", "a number " + from + shortest(low.value) + to + shortest(high.value),
+          [low, high](std::string_view text) {
+            auto value = whole_text<double>(text);
+            // A NaN is within no bounds; an infinity may be within none that we give.
+            if (value && (!std::isfinite(*value) || !is_within(*value, low, high))) value.reset();
+            if (value) *value += 0.0;  // -0 is written as 0
+            return value;
+          },
+          [](const double& value) { return shortest(value); }};
+}
+
+Codec<bool> boolean() {
+  return choice<bool>({{"true", true}, {"false", false}});
+}
+
+Codec<std::string> path(std::string value_name) {
+  return {std::move(value_name), "a path without control characters, of at most 4096 bytes",
+          [](std::string_view text) {
+            const bool legal = !text.empty() && text.size() <= kLongestPath &&
+                               std::none_of(text.begin(), text.end(), is_control);
+            return legal ? std::optional<std::string>(text) : std::nullopt;
+          },
+          [](const std::string& value) { return value; }};
+}
+
+Codec<std::int64_t> or_auto(Codec<std::int64_t> codec) {
+  return with_auto(std::move(codec));
+}
+Codec<double> or_auto(Codec<double> codec) {
+  return with_auto(std::move(codec));
+}
+Codec<std::string> or_auto(Codec<std::string> codec) {
+  return with_auto(std::move(codec));
+}
+
+}  // namespace cuboid
