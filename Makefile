@@ -38,7 +38,8 @@ LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed
            $(patsubst %,-Wl$(,)-rpath$(,)%,$(RPATHS))
 
 # ---- Files ----------------------------------------------------------------------------------
-sources = $(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null))
+# src/app/main.cpp stays out of the archives: tests of app/ bring a main of their own.
+sources = $(filter-out src/app/main.cpp,$(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null)))
 objects = $(patsubst %,$(B)/%.o,$(call sources,$(1)))
 upto    = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
 archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/libcuboid_$(m).a))
@@ -91,6 +92,10 @@ $(READY): env/setup.sh env/packages.txt $(wildcard env/wheels/*.txt)
 	@env/setup.sh
 	@touch $@
 
+# One line a file; V=1 shows whole commands.
+run  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2);) $(3)
+link = $(call run,link,$@,mpicxx $^ $(LDFLAGS) $(LIBS) $(1) -o $@)
+
 # A changed flag, compiler or version rebuilds what it concerns: the stamps change only with their text.
 stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
 $(B)/flags: FORCE
@@ -100,10 +105,10 @@ $(B)/version: FORCE
 
 $(B)/%.cpp.o: %.cpp $(B)/flags | $(READY)
 	@mkdir -p $(@D)
-	mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@
+	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@)
 $(B)/%.cu.o: %.cu $(B)/flags | $(READY)
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS) -Iinclude -isystem $(NVIDIA)/cu13/include -MMD -MP -c $< -o $@
+	$(call run,compile,$<,$(NVCC) $(NVCCFLAGS) -Iinclude -isystem $(NVIDIA)/cu13/include -MMD -MP -c $< -o $@)
 
 $(B)/src/app/version.cpp.o: $(B)/version
 EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
@@ -113,20 +118,20 @@ EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 $(B)/lib/libcuboid_%.a: $$(call objects,src/$$*)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call run,archive,$@,ar rcs $@ $^)
 
 bin/cuboid: $(B)/bin/cuboid FORCE
 	@mkdir -p bin
 	@cmp -s $< $@ || cp $< $@
-$(B)/bin/cuboid: $(call objects,src/app) $(call archives,trainer)
+$(B)/bin/cuboid: $(B)/src/app/main.cpp.o $(call archives,app)
 	@mkdir -p $(@D)
-	mpicxx $^ $(LDFLAGS) $(LIBS) -o $@
+	$(call link)
 
 module = $(word 2,$(subst /, ,$(1)))
 $(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call archives,$$(call module,test/$$*))
-	mpicxx $^ $(LDFLAGS) $(LIBS) -lgtest -o $@
+	$(call link,-lgtest)
 $(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
-	mpicxx $^ $(LDFLAGS) $(LIBS) -lbenchmark -o $@
+	$(call link,-lbenchmark)
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -6,8 +6,10 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/base/timer.hpp"
 
 namespace cuboid {
 namespace {

@@ -21,12 +21,16 @@ class MpiSession {
   [[nodiscard]] MPI_Comm world() const { return MPI_COMM_WORLD; }
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] int size() const { return size_; }
+  // Whether all ranks call this within `seconds`: an error that all of them have found can end in
+  // good order, one that only some have must abort. For the end of a run, once.
+  [[nodiscard]] bool everyone_arrives(double seconds) const;
   // Ends all ranks at once, without waiting for any of them.
   [[noreturn]] void abort(int exit_code) const;
 
  private:
   int rank_ = 0;
   int size_ = 1;
+  MPI_Comm ending_ = MPI_COMM_NULL;  // for everyone_arrives(): no other call can match its own
 };
 
 // Which rank runs on which node.

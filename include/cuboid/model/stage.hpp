@@ -65,6 +65,8 @@ class Stage final : public StageCompute {
 
   [[nodiscard]] WeightStore& store() { return store_; }
   [[nodiscard]] const StagePlace& place() const { return place_; }
+  // Of the whole model.
+  [[nodiscard]] std::int64_t num_layers() const { return model_.num_layers; }
   // The weight shared by embedding and head on this stage, or null (untied, or a stage between).
   [[nodiscard]] Weight* tied_weight() const { return tied_weight_; }
   // Its second gradient, where one stage holds both ends; else null.

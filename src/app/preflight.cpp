@@ -1,0 +1,123 @@
+#include "cuboid/app/preflight.hpp"
+
+#include <algorithm>
+
+#include "cuboid/app/command.hpp"
+#include "cuboid/base/error.hpp"
+#include "cuboid/base/text.hpp"
+#include "cuboid/config/print.hpp"
+#include "cuboid/config/resolve.hpp"
+#include "cuboid/grid/grid.hpp"
+#include "cuboid/launch/device.hpp"
+#include "cuboid/trainer/output_folder.hpp"
+
+namespace cuboid {
+namespace {
+
+// Lines from rank 0 on all ranks.
+std::vector<std::string> broadcast_lines(MPI_Comm world, const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += line + '\0';
+  auto size = static_cast<long long>(text.size());
+  check_mpi(MPI_Bcast(&size, 1, MPI_LONG_LONG, 0, world));
+  text.resize(static_cast<std::size_t>(size));
+  check_mpi(MPI_Bcast(text.data(), static_cast<int>(size), MPI_CHAR, 0, world));
+  std::vector<std::string> result;
+  for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) {
+    result.emplace_back(text.c_str() + at);
+  }
+  return result;
+}
+
+int agree_minimum(MPI_Comm world, int value) {
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MIN, world));
+  return value;
+}
+
+// Ranks may be started differently by mistake (an MPMD launch, a response file that differs
+// between nodes).
+void require_same_options(MPI_Comm world, const Config& config) {
+  auto hash = static_cast<unsigned long long>(config_hash(config));
+  unsigned long long of_first = hash;
+  check_mpi(MPI_Bcast(&of_first, 1, MPI_UNSIGNED_LONG_LONG, 0, world));
+  int rank = 0;
+  int size = 0;
+  check_mpi(MPI_Comm_rank(world, &rank));
+  check_mpi(MPI_Comm_size(world, &size));
+  const int first_different = agree_minimum(world, hash == of_first ? size : rank);
+  if (first_different == size) return;
+  throw UsageError(
+      format("the options of rank %d differ from those of rank 0: start all ranks "
+             "with the same command line and the same --config file",
+             first_different));
+}
+
+// A GPU counts only where every rank sees one.
+DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted,
+                           std::vector<std::string>& problems) {
+  if (wanted == DeviceChoice::kCpu) return wanted;
+  const bool everywhere = agree_minimum(world, cuda_device_count()) > 0;
+  if (wanted == DeviceChoice::kCuda && !everywhere) {
+    problems.emplace_back(
+        "--device cuda: not every rank sees a CUDA device; legal here are cpu and auto");
+  }
+  return everywhere ? DeviceChoice::kCuda : DeviceChoice::kCpu;
+}
+
+// Looks at the data; its facts where it can be read at all.
+std::optional<DataInfo> inspect(const Config& config, std::vector<std::string>& problems) {
+  try {
+    return inspect_data(config.data.data_dir, config.checkpoint.output_dir);
+  } catch (const UsageError& error) {
+    problems.insert(problems.end(), error.problems().begin(), error.problems().end());
+    return std::nullopt;
+  }
+}
+
+void append(std::vector<std::string>& problems, const std::vector<std::string>& more) {
+  problems.insert(problems.end(), more.begin(), more.end());
+}
+
+}  // namespace
+
+Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
+                             const NodeMap& nodes) {
+  const MPI_Comm world = session.world();
+  require_same_options(world, parsed.config);
+  Preflight result{.config = parsed.config, .warnings = {}};
+  Config& config = result.config;
+  std::vector<std::string> problems = parsed.problems;
+  result.uses_default_text = config.data.data_dir.empty();
+  if (result.uses_default_text) config.data.data_dir = default_text_folder();
+  config.runtime.device = choose_device(world, config.runtime.device, problems);
+
+  Facts facts{.world_size = session.size(), .data = {}};
+  std::vector<std::string> data_problems;
+  std::optional<DataInfo> info;
+  if (session.rank() == 0) {
+    append(data_problems, check_output_dir(config.checkpoint.output_dir));
+    info = inspect(config, data_problems);
+  }
+  std::array<std::int64_t, 3> about_data{};
+  if (info) about_data = {1, static_cast<std::int64_t>(info->kind), info->vocab_size};
+  check_mpi(MPI_Bcast(about_data.data(), 3, MPI_INT64_T, 0, world));
+  if (about_data[0] != 0) {
+    facts.data =
+        DataFacts{.kind = static_cast<DataKind>(about_data[1]), .vocab_size = about_data[2]};
+  }
+  const auto option_problems = find_problems(config, facts, parsed.doubtful);
+  if (parsed.doubtful.empty()) resolve(config, facts);
+  if (info && problems.empty() && option_problems.empty()) {
+    append(data_problems, check_data(*info, {.seq_length = config.model.seq_length,
+                                             .vocab_size = config.model.vocab_size,
+                                             .validation = config.train.eval_steps > 0}));
+  }
+  append(problems, option_problems);
+  append(problems, broadcast_lines(world, data_problems));
+  if (!problems.empty()) throw UsageError(problems);
+  if (config.runtime.num_threads == 0) config.runtime.num_threads = nodes.threads_per_rank();
+  result.warnings = find_warnings(config);
+  return result;
+}
+
+}  // namespace cuboid

@@ -1,0 +1,221 @@
+// cuboid pretrain: each step builds one object from earlier ones.
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <omp.h>
+
+#include <cstdio>
+
+#include "cuboid/app/command.hpp"
+#include "cuboid/app/ending.hpp"
+#include "cuboid/app/preflight.hpp"
+#include "cuboid/app/report.hpp"
+#include "cuboid/app/speaker.hpp"
+#include "cuboid/base/text.hpp"
+#include "cuboid/config/print.hpp"
+#include "cuboid/launch/device.hpp"
+#include "cuboid/trainer/output_folder.hpp"
+#include "cuboid/trainer/peak.hpp"
+#include "cuboid/trainer/trainer.hpp"
+
+namespace cuboid {
+namespace {
+
+class Announcer {
+ public:
+  explicit Announcer(bool speaks) : speaks_(speaks) {}
+  void say(const std::string& text) const {
+    if (!speaks_ || text.empty()) return;
+    std::printf("%s%s", text.c_str(), text.back() == '\n' ? "" : "\n");
+    std::fflush(stdout);
+  }
+  void warn(const std::string& text) const {
+    if (!text.empty()) say("warning: " + text);
+  }
+
+ private:
+  bool speaks_;
+};
+
+struct Processor {
+  at::Device device = at::kCPU;
+  std::string name = "CPU";
+  Backend backend = Backend::kMpi;
+};
+
+Processor choose_processor(const RuntimeConfig& runtime, const NodeMap& nodes) {
+  Processor processor;
+  if (runtime.device != DeviceChoice::kCuda) return processor;
+  const CudaDevice device = use_cuda_device(nodes.local_rank);
+  processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
+  processor.name = device.name;
+  // NCCL wants a GPU for each rank; ranks that share one talk over MPI unless told otherwise.
+  const bool shared = nodes.local_size > cuda_device_count();
+  const bool nccl = runtime.comm_backend == BackendChoice::kNccl ||
+                    (runtime.comm_backend == BackendChoice::kAuto && !shared);
+  processor.backend = nccl ? Backend::kNccl : Backend::kMpi;
+  return processor;
+}
+
+at::ScalarType compute_type(const Config& config) {
+  return config.runtime.dtype == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+GridShape shape_of(const ParallelConfig& parallel) {
+  return {.dp = static_cast<int>(parallel.data_parallel_size),
+          .tp = static_cast<int>(parallel.tensor_parallel_size),
+          .pp = static_cast<int>(parallel.pipeline_parallel_size)};
+}
+
+// Parameters of every stage, from what its ranks really hold. Collective over the grid.
+std::vector<StageSize> measure_stages(const Grid& grid, const GridCommunicators& communicators,
+                                      Stage& stage) {
+  std::int64_t whole = 0;
+  std::int64_t mine = 0;
+  for (const auto& weight : stage.store().weights()) {
+    for (const LogicalParameter& part : weight->parts) {
+      std::int64_t local = 1;
+      for (const std::int64_t size : part.local_shape()) local *= size;
+      mine += local;
+      // A stage's parameters count each logical element once, a tied copy never.
+      if (!part.is_copy && (part.shard_dim >= 0 || grid.at().tp == 0)) whole += local;
+    }
+  }
+  const auto stages = static_cast<std::size_t>(grid.shape().pp);
+  std::vector<std::int64_t> totals(stages, 0);
+  std::vector<std::int64_t> largest(stages, 0);
+  const auto at = static_cast<std::size_t>(grid.at().pp);
+  if (grid.at().dp == 0) totals[at] = whole;
+  largest[at] = mine;
+  communicators.control->all_reduce(buffer_of(std::span(totals)));
+  communicators.control->all_reduce(buffer_of(std::span(largest)), ReduceOp::kMax);
+  std::vector<StageSize> sizes;
+  for (std::size_t i = 0; i < stages; ++i) {
+    const Range layers =
+        even_part(stage.num_layers(), grid.shape().pp, static_cast<std::int64_t>(i));
+    sizes.push_back({layers.begin, layers.end, totals[i], largest[i]});
+  }
+  return sizes;
+}
+
+// FLOP/s of all ranks together that MFU is measured against, and a sentence on where it comes from.
+std::pair<double, std::string> find_peak(const Config& config, Communicator& control,
+                                         const Processor& processor) {
+  const int ranks = control.size();
+  const bool fp32 = config.runtime.dtype == Precision::kFloat32;
+  double peak = config.runtime.peak_tflops * 1e12 * ranks;
+  std::string source = "--peak-tflops for each of";
+  if (peak == 0.0 && processor.device.is_cuda()) {
+    peak = known_peak_flops(processor.name, fp32) * ranks;
+    source = "the data sheet's dense peak of";
+  }
+  if (peak == 0.0) {
+    peak = measure_product_rate(control, compute_type(config), processor.device);
+    source = "the matrix-product rate measured just now on";
+  }
+  return {peak, format("MFU: 6 N + 6 L h T FLOPs a token (llm.c's convention) over %.3g TFLOP/s, "
+                       "%s %d rank%s in %s\n",
+                       peak * 1e-12, source.c_str(), ranks, ranks == 1 ? "" : "s",
+                       fp32 ? "fp32" : "bf16")};
+}
+
+void set_threads(std::int64_t count) {
+  omp_set_num_threads(static_cast<int>(count));
+  at::set_num_threads(static_cast<int>(count));
+}
+
+TextPairs option_pairs(const Config& config) {
+  TextPairs pairs;
+  const std::string text = config_text(config);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find('\n', at);
+    const std::string line = text.substr(at, end - at);
+    const std::size_t equals = line.find(" = ");
+    if (equals != std::string::npos)
+      pairs.emplace_back(line.substr(0, equals), line.substr(equals + 3));
+    at = end == std::string::npos ? text.size() : end + 1;
+  }
+  return pairs;
+}
+
+int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) {
+  const Announcer out(session.rank() == 0);
+  // 1. Where are the ranks, and can they do what was asked?
+  const NodeMap nodes = map_nodes(session.world());
+  const Preflight preflight = check_before_start(parsed, session, nodes);
+  const Config& config = preflight.config;
+  const GridShape shape = shape_of(config.parallel);
+  ending.set_coordinate(to_string(coordinate_of(shape, session.rank())));
+  out.say(config_table(config, parsed.provenance) + "\n" + grid_report(shape, nodes));
+  for (const auto& warning : preflight.warnings) out.warn(warning);
+  out.warn(placement_warning(shape, nodes));
+  if (preflight.uses_default_text) {
+    out.say("No --data-dir: training on C++ headers, " + config.data.data_dir);
+  }
+  // 2. Device, grid, communicators.
+  set_threads(config.runtime.num_threads);
+  const c10::InferenceMode no_autograd;
+  const Processor processor = choose_processor(config.runtime, nodes);
+  const Grid grid(session.world(), shape);
+  GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
+  out.say(format("Device: %s, %ld thread%s a rank, communication over %s\n", processor.name.c_str(),
+                 static_cast<long>(config.runtime.num_threads),
+                 config.runtime.num_threads == 1 ? "" : "s",
+                 processor.backend == Backend::kNccl ? "NCCL" : "MPI"));
+  if (nodes.oversubscribed()) {
+    out.warn(format("%d ranks share %d cores: timings are those of a crowded machine",
+                    nodes.ranks_on_these_cores, nodes.cores));
+  }
+  // 3. This rank's stage of the model.
+  Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
+              {.dtype = compute_type(config),
+               .device = processor.device,
+               .seed = static_cast<std::uint64_t>(config.train.seed),
+               .micro_batch_size = config.batch.micro_batch_size});
+  out.say(stage_report(measure_stages(grid, communicators, stage), config.runtime.dtype));
+  if (parsed.dry_run) {
+    out.say("Dry run: everything is in order; nothing was trained or written");
+    return kDone;
+  }
+  // 4. Data.
+  const Dataset dataset =
+      open_dataset(*communicators.control, {.path = config.data.data_dir,
+                                            .output_dir = config.checkpoint.output_dir,
+                                            .needs = {.seq_length = config.model.seq_length,
+                                                      .vocab_size = config.model.vocab_size,
+                                                      .validation = config.train.eval_steps > 0}});
+  out.say("Data: " + describe(dataset.info));
+  const auto [peak, peak_source] = find_peak(config, *communicators.control, processor);
+  out.say(peak_source);
+  // 5. Train.
+  const bool resumes = config.checkpoint.resume != "none";
+  if (!resumes && session.rank() == 0) {
+    const std::string moved = set_earlier_run_aside(config.checkpoint.output_dir);
+    if (!moved.empty()) out.say("An earlier run's checkpoints and metrics are now in " + moved);
+  }
+  Trainer trainer(config, grid, communicators, dataset, stage,
+                  {.peak_flops = peak,
+                   .progress_line = wants_progress(),
+                   .options = option_pairs(config),
+                   .versions = versions()});
+  if (resumes) trainer.resume(config.checkpoint.resume);
+  trainer.run();
+  return kDone;
+}
+
+}  // namespace
+
+int pretrain(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 2, argv + argc);
+  const ParseResult parsed = parse_options(arguments);
+  if (parsed.help) return say_before_mpi(help_text()), kDone;
+  if (parsed.version) return say_before_mpi(version_text()), kDone;
+  if (parsed.print_config && parsed.problems.empty()) {
+    return say_before_mpi(config_text(parsed.config)), kDone;
+  }
+  keep_freed_memory();
+  const MpiSession session(&argc, &argv);
+  Ending ending(session);
+  return ending.guard([&] { return train(session, parsed, ending); });
+}
+
+}  // namespace cuboid
