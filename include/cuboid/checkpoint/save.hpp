@@ -1,0 +1,43 @@
+// Saving: a collective, parallel write of whole logical tensors to one HDF5 file.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cuboid/checkpoint/metadata.hpp"
+#include "cuboid/checkpoint/tensor_slice.hpp"
+
+namespace cuboid {
+
+// FOLDER/checkpoint-STEP.h5, STEP without leading zeros.
+std::string checkpoint_path(const std::string& folder, std::int64_t step);
+// The step in such a file's name (without folder); none where the name is another.
+std::optional<std::int64_t> step_of_checkpoint(std::string_view file_name);
+// The name under which a checkpoint grows until it is whole. A file of such a name that no process
+// is writing is left over from a job that died, and may be removed.
+std::string partial_path(const std::string& path);
+
+struct SaveOptions {
+  // Sets the disk space aside before anything is written, so that a full disk is noticed at once.
+  bool reserve_space = true;
+};
+
+// Collective over `comm`, which no other thread may use meanwhile; neither may any use HDF5, which
+// is not thread-safe. Saves the slices with writes = true of all ranks; they must cover every
+// tensor exactly once. The slices' data must not change until it returns. `metadata` counts on rank
+// 0.
+//
+// The file appears at `path` whole, synced and sealed, or not at all: it grows under
+// partial_path(path) and is renamed last, replacing an earlier file of that name. Throws the same
+// on all ranks: SystemError naming file and reason (the partial file is removed, other files are
+// untouched), std::logic_error where the slices contradict one another. SIGXFSZ must be ignored
+// for a file-size limit to be an error and not the end of the process.
+void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const TensorSlice> slices,
+                     const Metadata& metadata, const SaveOptions& options = {});
+
+}  // namespace cuboid

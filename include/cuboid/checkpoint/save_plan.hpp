@@ -1,0 +1,30 @@
+// Who saves what: the tensors of all ranks as one list, the same on every rank.
+#pragma once
+
+#include <mpi.h>
+
+#include <span>
+#include <vector>
+
+#include "cuboid/checkpoint/tensor_slice.hpp"
+
+namespace cuboid {
+
+struct PlannedTensor {
+  TensorInfo info;  // its digest is filled in
+  // True where some rank's box is many runs in the file: then the ranks write it together, so that
+  // MPI-IO can join their runs; else each writes its own run by itself.
+  bool is_strided = false;
+};
+
+struct SavePlan {
+  std::vector<PlannedTensor> tensors;  // by ascending name
+  // Of this rank, for each tensor, the slices that it writes (empty boxes left out).
+  std::vector<std::vector<const TensorSlice*>> mine;
+};
+
+// Collective over `comm`; `slices` must outlive the plan. Throws std::logic_error on all ranks
+// where ranks disagree about a tensor, or where the boxes do not cover one exactly once.
+SavePlan make_save_plan(MPI_Comm comm, std::span<const TensorSlice> slices);
+
+}  // namespace cuboid

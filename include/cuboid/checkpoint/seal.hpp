@@ -1,0 +1,42 @@
+// The seal: a few lines of text behind the HDF5 data, written last. It says that the file is
+// complete and guards every byte that no tensor's digest guards, so that damage anywhere is found,
+// and found before HDF5 parses what was damaged.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cuboid/grid/shape.hpp"
+
+namespace cuboid {
+
+// The layout's version, in the seal and as attribute `format_version`. A program reads files of
+// its own and of earlier versions.
+constexpr std::int64_t kFormatVersion = 1;
+
+struct Seal {
+  std::int64_t version = kFormatVersion;
+  std::int64_t file_bytes = 0;      // of what the seal follows
+  std::uint64_t digest = 0;         // XXH3-64 of those bytes that lie in no range of tensors
+  std::vector<Range> tensor_bytes;  // ascending, apart
+  bool operator==(const Seal&) const = default;
+};
+
+// Sorts byte ranges and joins those that touch; empty ones go.
+std::vector<Range> joined(std::vector<Range> ranges);
+
+// The text of a seal, and back. parse_seal throws UsageError where it is not a seal's text, whole
+// and undamaged.
+std::string to_text(const Seal& seal);
+Seal parse_seal(const std::string& text);
+
+// Seals the finished file: computes the digest over all bytes outside the ranges, appends the seal
+// and syncs. Throws SystemError naming `what`.
+void append_seal(const std::string& path, std::vector<Range> tensor_bytes, const std::string& what);
+
+// Throws UsageError naming the file where it is missing, not HDF5, not sealed (another program's,
+// cut short or never completed), written by a newer Cuboid, or damaged outside its tensors.
+Seal check_seal(const std::string& path);
+
+}  // namespace cuboid

@@ -1,0 +1,18 @@
+// The parallel part of a save: all ranks write their boxes into the file at once.
+#pragma once
+
+#include <mpi.h>
+
+#include <string>
+
+#include "cuboid/checkpoint/save_plan.hpp"
+
+namespace cuboid {
+
+// Collective over `comm`. Writes the values of the plan's tensors into the file that
+// create_checkpoint_file made, flushes and closes it. Throws SystemError on all ranks where it
+// fails on any; `what` begins its text.
+void write_tensors(const std::string& path, MPI_Comm comm, const SavePlan& plan,
+                   const std::string& what);
+
+}  // namespace cuboid

@@ -1,0 +1,167 @@
+#include "cuboid/checkpoint/save.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+
+#include "cuboid/base/text.hpp"
+#include "cuboid/checkpoint/agreement.hpp"
+#include "cuboid/checkpoint/file.hpp"
+#include "cuboid/checkpoint/hdf5.hpp"
+#include "cuboid/checkpoint/save_plan.hpp"
+#include "cuboid/checkpoint/seal.hpp"
+#include "cuboid/checkpoint/tensor_file.hpp"
+#include "cuboid/checkpoint/tensor_writer.hpp"
+#include "cuboid/checkpoint/wire.hpp"
+#include "cuboid/grid/grid.hpp"
+
+namespace cuboid {
+namespace {
+
+constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kSuffix = ".h5";
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+std::string processor_name() {
+  std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
+  int length = 0;
+  check_mpi(MPI_Get_processor_name(name.data(), &length));
+  return {name.data(), static_cast<std::size_t>(length)};
+}
+
+std::string mpi_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length));
+  const std::string version(text.data(), static_cast<std::size_t>(length));
+  return version.substr(0, version.find_first_of(",\n"));
+}
+
+std::string hdf5_version() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  check_hdf5(H5get_libversion(&major, &minor, &release), "H5get_libversion");
+  return format("%u.%u.%u", major, minor, release);
+}
+
+// Collective: adds what only the moment of saving knows. Complete on rank 0.
+Metadata completed(Metadata metadata, MPI_Comm comm) {
+  int size = 0;
+  check_mpi(MPI_Comm_size(comm, &size));
+  metadata.time = utc_now();
+  metadata.hostname = processor_name();
+  metadata.versions.emplace_back("hdf5", hdf5_version());
+  metadata.versions.emplace_back("mpi", mpi_version());
+  const auto hosts = gather_texts(comm, metadata.hostname);
+  metadata.ranks.clear();
+  for (std::size_t r = 0; r < hosts.size(); ++r) {
+    metadata.ranks.push_back(to_string(coordinate_of(metadata.grid, static_cast<int>(r))) + " on " +
+                             hosts[r]);
+  }
+  together(comm, [&] {
+    require(hosts.empty() || metadata.grid.size() == size, "the grid has as many ranks as save");
+  });
+  return metadata;
+}
+
+// On rank 0: removes the partial file unless it became the checkpoint.
+class PartialFile {
+ public:
+  PartialFile(std::string path, bool is_owner) : path_(std::move(path)), is_owner_(is_owner) {}
+  ~PartialFile() {
+    if (is_owner_) ::unlink(path_.c_str());
+  }
+  PartialFile(const PartialFile&) = delete;
+  PartialFile& operator=(const PartialFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void become(const std::string& path, const std::string& what) {
+    check_errno(std::rename(path_.c_str(), path.c_str()) == 0, what);
+    is_owner_ = false;
+    sync_to_disk(folder_of(path), what);
+  }
+
+ private:
+  std::string path_;
+  bool is_owner_;
+};
+
+// On rank 0: the partial file, with everything but the tensors' values.
+std::vector<Range> begin_file(const std::string& path, const SavePlan& plan,
+                              const Metadata& metadata, const SaveOptions& options,
+                              const std::string& what) {
+  // A left-over goes first. What is created is a new file, never one that a link leads to.
+  check_errno(::unlink(path.c_str()) == 0 || errno == ENOENT, what);
+  open_file(path, O_CREAT | O_EXCL | O_WRONLY, what).reset();
+  std::vector<TensorInfo> tensors;
+  for (const PlannedTensor& tensor : plan.tensors) tensors.push_back(tensor.info);
+  std::vector<Range> ranges = create_checkpoint_file(path, metadata, tensors, what);
+  if (options.reserve_space)
+    reserve_space(path, size_of_file(open_file(path, O_RDONLY, what), what), what);
+  return ranges;
+}
+
+}  // namespace
+
+std::string checkpoint_path(const std::string& folder, std::int64_t step) {
+  return folder + "/" + std::string(kPrefix) + std::to_string(step) + std::string(kSuffix);
+}
+
+std::optional<std::int64_t> step_of_checkpoint(std::string_view file_name) {
+  if (!file_name.starts_with(kPrefix) || !file_name.ends_with(kSuffix)) return std::nullopt;
+  if (file_name.size() <= kPrefix.size() + kSuffix.size()) return std::nullopt;
+  const std::string_view digits =
+      file_name.substr(kPrefix.size(), file_name.size() - kPrefix.size() - kSuffix.size());
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+  if (digits != std::to_string(step) || step < 0) return std::nullopt;
+  return step;
+}
+
+std::string partial_path(const std::string& path) {
+  return path + ".partial";
+}
+
+void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const TensorSlice> slices,
+                     const Metadata& metadata, const SaveOptions& options) {
+  const std::string what = "cannot save checkpoint '" + path + "'";
+  const QuietHdf5 quiet;
+  MpiComm own;
+  check_mpi(MPI_Comm_dup(comm, own.out()));
+  check_mpi(MPI_Comm_set_errhandler(own.get(), MPI_ERRORS_RETURN));
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(own.get(), &rank));
+
+  const SavePlan plan = make_save_plan(own.get(), slices);
+  const Metadata full = completed(metadata, own.get());
+  PartialFile partial(partial_path(path), rank == 0);
+  std::vector<Range> ranges;
+  together(own.get(), [&] {
+    if (rank == 0) ranges = begin_file(partial.path(), plan, full, options, what);
+  });
+  write_tensors(partial.path(), own.get(), plan, what);
+  // Each rank, since caches belong to a node: what this one wrote, only this one can flush.
+  together(own.get(), [&] { sync_to_disk(partial.path(), what); });
+  together(own.get(), [&] {
+    if (rank != 0) return;
+    append_seal(partial.path(), ranges, what);
+    partial.become(path, what);
+  });
+}
+
+}  // namespace cuboid

@@ -1,0 +1,55 @@
+#include "cuboid/checkpoint/tensor_slice.hpp"
+
+#include <algorithm>
+
+#include "cuboid/base/error.hpp"
+#include "cuboid/grid/shape.hpp"
+
+namespace cuboid {
+namespace {
+
+// A path of groups and a name, without empty parts, "." or "..".
+bool is_valid_name(const std::string& name) {
+  std::size_t begin = 0;
+  while (begin <= name.size()) {
+    const std::size_t end = std::min(name.find('/', begin), name.size());
+    const std::string part = name.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return false;
+    begin = end + 1;
+  }
+  return name.find('\0') == std::string::npos;
+}
+
+}  // namespace
+
+TensorSlice share_of(const TensorSlice& slice, int parts, int index) {
+  const auto found = std::ranges::find_if(slice.extent, [](std::int64_t n) { return n != 1; });
+  // A single element goes to the first rank.
+  const auto dim = found == slice.extent.end()
+                       ? std::size_t{0}
+                       : static_cast<std::size_t>(found - slice.extent.begin());
+  const Range rows = even_part(slice.extent[dim], parts, index);
+  TensorSlice share = slice;
+  share.offset[dim] += rows.begin;
+  share.extent[dim] = rows.size();
+  const std::int64_t count = volume(share.extent);
+  // Elements of one index of `dim`: those before it have extent 1, so the parts are contiguous.
+  const std::int64_t row = count == 0 ? 0 : count / rows.size();
+  share.data = cuboid::slice(slice.data, rows.begin * row, count);
+  return share;
+}
+
+void require_valid(const TensorSlice& slice) {
+  const auto need = [&](bool holds, const char* what) {
+    require(holds, ("tensor slice '" + slice.name + "': " + what).c_str());
+  };
+  need(is_valid_name(slice.name), "its name is a path without empty parts");
+  need(!slice.shape.empty(), "it has at least one dim");
+  need(is_inside(slice.box(), slice.shape), "its box lies inside the tensor");
+  need(slice.data.dtype == slice.dtype, "its data has its dtype");
+  need(slice.data.count == volume(slice.extent), "its data has as many elements as its box");
+  need(slice.data.count == 0 || slice.data.data != nullptr, "its data exists");
+  need(slice.data.count == 0 || slice.data.place == Place::kHost, "its data is in host memory");
+}
+
+}  // namespace cuboid
