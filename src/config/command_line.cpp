@@ -149,7 +149,7 @@ class CommandLine {
       for (const auto& option : parsed.options) {
         if (option.string_key.empty()) continue;
         used += option.original_tokens.size();
-        add(group.front(), name, known, option.value.empty() ? "" : option.value.front());
+        add(group.front(), name, known, option.value);
       }
       for (std::size_t i = used; i < group.size(); ++i) {
         report_unexpected(group[i], group.front().text, mistakes_);
@@ -161,13 +161,14 @@ class CommandLine {
     }
   }
 
-  void add(const Word& head, const std::string& name, const KnownName& known, std::string value) {
-    const bool has_value = known.fixed_value.empty() && !value.empty();
+  // `values` is empty for a switch.
+  void add(const Word& head, const std::string& name, const KnownName& known,
+           const std::vector<std::string>& values) {
     Setting setting{.name = known.name,
-                    .value = known.fixed_value.empty() ? std::move(value) : known.fixed_value,
+                    .value = values.empty() ? known.fixed_value : values.front(),
                     .written = place_of(head) + "--" + name,
                     .source = head.file.empty() ? "command line" : head.file};
-    if (has_value) setting.written += " " + shown(setting.value);
+    if (!values.empty()) setting.written += " " + shown(setting.value);
     for (const auto& earlier : settings_) {
       if (earlier.name != setting.name) continue;
       mistakes_.problems.push_back(setting.written + ": given twice (also as " + earlier.written +
