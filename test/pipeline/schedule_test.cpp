@@ -216,6 +216,24 @@ TEST(Schedule, NeverDeadlocksWithoutAnyBuffering) {
   });
 }
 
+// Not only before its own compute: its message travels during the compute before. No earlier, since
+// every posted receive holds a tensor.
+TEST(Schedule, PostsAReceiveOneComputeAhead) {
+  for_all([](PipelineSchedule schedule, int stages, int micro_batches) {
+    for (const auto& actions : make_pipeline(schedule, stages, micro_batches)) {
+      for (std::size_t at = 0; at < actions.size(); ++at) {
+        const std::size_t end = posted_before(actions, at);
+        const auto computes =
+            std::count_if(actions.begin() + static_cast<std::ptrdiff_t>(at),
+                          actions.begin() + static_cast<std::ptrdiff_t>(end),
+                          [](const Action& action) { return is_compute(action.kind); });
+        const bool all = end == actions.size();
+        EXPECT_TRUE(all ? computes <= 1 : computes == 1 && is_compute(actions[end].kind));
+      }
+    }
+  });
+}
+
 // The simulation can tell: 1F1B with plain blocking sends and receives is known to lock up.
 TEST(Schedule, WouldDeadlockIfReceivesWereNotPostedAhead) {
   EXPECT_FALSE(completes(make_pipeline(PipelineSchedule::kOneFOneB, 2, 2), false));

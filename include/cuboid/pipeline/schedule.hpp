@@ -53,9 +53,10 @@ std::vector<Action> make_schedule(PipelineSchedule schedule, int num_stages, int
                                   int num_microbatches);
 
 // When a receive is posted: by the time the action at index `at` runs, every receive in
-// [0, posted_before(actions, at)) is. That reaches to the second compute from here: the message for
-// the next compute travels during this one, and a send never waits for a neighbour that is itself
-// waiting to send (schedule_test.cpp proves that no exchange deadlocks with no buffering at all).
+// [0, posted_before(actions, at)) is. That reaches to the second compute from here, so the message
+// for the next compute travels during this one. And a stage that sends has always posted what its
+// neighbours may send first: schedule_test.cpp proves that no exchange deadlocks, even without any
+// buffering.
 std::size_t posted_before(std::span<const Action> actions, std::size_t at);
 
 // Micro-batches whose activations this stage holds at once: num_microbatches for GPipe,
