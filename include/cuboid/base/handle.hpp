@@ -32,6 +32,8 @@ class Handle {
     reset();
     return &value_;
   }
+  // Hands the duty to release over to the caller.
+  [[nodiscard]] Type detach() noexcept { return std::exchange(value_, Traits::null()); }
   explicit operator bool() const noexcept { return value_ != Traits::null(); }
   void reset() noexcept {
     if (value_ != Traits::null()) Traits::release(value_);

@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "cuboid/base/buffer.hpp"
 
@@ -14,9 +14,13 @@ namespace cuboid {
 
 enum class ReduceOp : unsigned char { kSum, kMax, kMin };
 
-// An operation under way. The buffers must stay alive and untouched until wait() has returned.
+// An operation under way. The buffers must stay alive and untouched until wait() has returned, the
+// communicator until this is gone.
 // wait(): host buffers are complete when it returns; for device buffers the compute stream waits,
-// not the host. poll(): makes progress, true once complete. The destructor waits.
+// not the host. poll(): makes progress, true once complete; wait() may follow and returns at once.
+// The destructor waits, and what then fails is thrown by the communicator's next operation. While
+// an exception unwinds the stack it gives the operation up instead: a peer may never answer, and
+// the program is about to end.
 class Work {
  public:
   Work() = default;
@@ -37,9 +41,14 @@ struct Transfer {
 };
 
 // Every member is collective over the communicator unless it says otherwise; counts, dtypes and
-// operations must match on all ranks. dtypes: fp32, fp64, bf16, int64 (uint8 where nothing is
-// reduced). bf16 sums are accumulated in fp32 and rounded once per step of the reduction. Every
-// rank receives the same bits. Throws SystemError naming rank, communicator and operation.
+// operations must match on all ranks, and the buffers of one operation lie in one place. dtypes:
+// fp32, fp64, bf16, int64 (uint8 where nothing is reduced). bf16 sums are accumulated in fp32 and
+// rounded once per step of the reduction. Every rank receives the same bits (of a NaN, not the
+// payload). The blocking and the asynchronous form may add in another order than each other.
+// Input and output may be the same memory where the input is the part of the output that this rank
+// contributes (all_gather), or the output the part of the input that it receives (reduce_scatter).
+// Throws SystemError naming rank, communicator and operation; std::logic_error when the arguments
+// contradict each other. One thread at a time.
 class Communicator {
  public:
   Communicator(const Communicator&) = delete;
@@ -83,6 +92,11 @@ class Communicator {
  protected:
   Communicator(int rank, int size, std::string name)
       : rank_(rank), size_(size), name_(std::move(name)) {}
+
+  // The blocking forms: start and wait, unless a backend has something faster.
+  virtual void run_all_reduce(Buffer inout, ReduceOp op);
+  virtual void run_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
+                                  std::span<const std::int64_t> counts);
 
  private:
   int rank_;

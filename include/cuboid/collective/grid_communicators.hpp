@@ -3,12 +3,11 @@
 
 #include <memory>
 
+#include "cuboid/collective/backend.hpp"
 #include "cuboid/collective/communicator.hpp"
 #include "cuboid/grid/grid.hpp"
 
 namespace cuboid {
-
-enum class Backend : unsigned char { kMpi, kNccl };
 
 struct GridCommunicators {
   std::unique_ptr<Communicator> dp;
@@ -26,7 +25,10 @@ struct GridCommunicators {
   std::unique_ptr<Communicator> control;
 };
 
-// Collective over the grid. kNccl needs a CUDA device that this rank has already set.
-GridCommunicators make_grid_communicators(const Grid& grid, Backend backend);
+// Collective over the grid. kNccl needs a CUDA device that this rank has already set. Device
+// buffers are ordered with `compute_stream`; null is the legacy default stream (LibTorch's
+// default).
+GridCommunicators make_grid_communicators(const Grid& grid, Backend backend,
+                                          cudaStream_t compute_stream = nullptr);
 
 }  // namespace cuboid

@@ -1,0 +1,60 @@
+// The verbs over MPI: buffers in host memory, and in device memory through pinned host memory.
+#pragma once
+
+#include <mpi.h>
+
+#include <memory>
+
+#include "cuboid/collective/communicator.hpp"
+#include "cuboid/collective/cuda.hpp"
+#include "cuboid/grid/shape.hpp"
+
+namespace cuboid {
+
+class MpiState;
+class MpiWork;
+
+struct MpiOptions {
+  // Where device buffers are computed on; null is the legacy default stream (LibTorch's default).
+  cudaStream_t compute_stream = nullptr;
+  // Longer messages are split: MPI counts in int, and some versions multiply counts by sizes in it.
+  std::int64_t max_message_bytes = std::int64_t{1} << 30;
+  // Reductions proceed in pieces that stay in the cache between arrival and sum.
+  std::int64_t piece_bytes = std::int64_t{1} << 20;
+};
+
+// Sums in the order that MPI chooses (all_reduce) or in rank order (reduce_scatter: MPI's own is
+// several times slower, see bench/README.md). Progress is made inside calls of MPI, so an
+// operation under way advances in poll() and wait() of any communicator.
+class MpiCommunicator final : public Communicator {
+ public:
+  // Collective over `comm`, which is duplicated: nothing that is sent here meets what is sent
+  // there.
+  MpiCommunicator(MPI_Comm comm, std::string name, const MpiOptions& options = {});
+  ~MpiCommunicator() override;
+
+  [[nodiscard]] PendingWork start_all_reduce(Buffer inout, ReduceOp op) override;
+  [[nodiscard]] PendingWork start_all_gather(ConstBuffer send, Buffer receive,
+                                             std::span<const std::int64_t> counts) override;
+  [[nodiscard]] PendingWork start_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
+                                                 std::span<const std::int64_t> counts) override;
+  [[nodiscard]] PendingWork start_broadcast(Buffer inout, int root) override;
+  // Throws when a message is shorter than the receiver expects. A longer one is an error where MPI
+  // notices (Open MPI 4.1: up to the eager limit, 4 KiB within a node).
+  [[nodiscard]] PendingWork start_exchange(std::span<const Transfer> transfers) override;
+  void barrier() override;
+
+ private:
+  void run_all_reduce(Buffer inout, ReduceOp op) override;
+  void run_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
+                          std::span<const std::int64_t> counts) override;
+  struct ScatterJob;
+  void post_reduce_scatter(MpiWork& work, const ScatterJob& job, Range slice);
+  void send_pieces(MpiWork& work, Buffer host, int peer, int tag);
+  void receive_pieces(MpiWork& work, Buffer host, int peer, int tag);
+
+  MpiOptions options_;
+  std::unique_ptr<MpiState> state_;
+};
+
+}  // namespace cuboid
