@@ -37,7 +37,7 @@ bool is_control(char c) {
 }
 
 template <typename T>
-Codec<T> with_auto(Codec<T> codec) {
+Codec<T> with_auto(const Codec<T>& codec) {
   return {codec.value_name + "|auto", "auto, or " + codec.legal,
           [parse = codec.parse](std::string_view text) {
             return text == "auto" ? std::optional<T>(T{}) : parse(text);
@@ -85,14 +85,14 @@ Codec<std::string> path(std::string value_name) {
           [](const std::string& value) { return value; }};
 }
 
-Codec<std::int64_t> or_auto(Codec<std::int64_t> codec) {
-  return with_auto(std::move(codec));
+Codec<std::int64_t> or_auto(const Codec<std::int64_t>& codec) {
+  return with_auto(codec);
 }
-Codec<double> or_auto(Codec<double> codec) {
-  return with_auto(std::move(codec));
+Codec<double> or_auto(const Codec<double>& codec) {
+  return with_auto(codec);
 }
-Codec<std::string> or_auto(Codec<std::string> codec) {
-  return with_auto(std::move(codec));
+Codec<std::string> or_auto(const Codec<std::string>& codec) {
+  return with_auto(codec);
 }
 
 }  // namespace cuboid

@@ -35,15 +35,15 @@ Codec<bool> boolean();
 Codec<std::string> path(std::string value_name);
 
 // The word "auto" for a value that resolve() derives: 0, an empty text or an unset optional.
-Codec<std::int64_t> or_auto(Codec<std::int64_t> codec);
-Codec<double> or_auto(Codec<double> codec);
-Codec<std::string> or_auto(Codec<std::string> codec);
+Codec<std::int64_t> or_auto(const Codec<std::int64_t>& codec);
+Codec<double> or_auto(const Codec<double>& codec);
+Codec<std::string> or_auto(const Codec<std::string>& codec);
 template <typename T>
-Codec<std::optional<T>> or_unset(Codec<T> codec) {
+Codec<std::optional<T>> or_unset(const Codec<T>& codec) {
   Codec<std::optional<T>> result;
   result.value_name = codec.value_name + "|auto";
   result.legal = "auto, or " + codec.legal;
-  result.parse = [parse = std::move(codec.parse)](std::string_view text) {
+  result.parse = [parse = codec.parse](std::string_view text) {
     std::optional<std::optional<T>> value;
     if (text == "auto") {
       value.emplace(std::nullopt);
@@ -52,7 +52,7 @@ Codec<std::optional<T>> or_unset(Codec<T> codec) {
     }
     return value;
   };
-  result.print = [print = std::move(codec.print)](const std::optional<T>& value) {
+  result.print = [print = codec.print](const std::optional<T>& value) {
     return value ? print(*value) : std::string("auto");
   };
   return result;

@@ -22,7 +22,7 @@ constexpr std::int64_t kMaxSteps = 1'000'000'000;
 class Entry {
  public:
   template <typename Section, typename T>
-  Entry(std::string name, Section Config::* section, T Section::* field, Codec<T> codec,
+  Entry(std::string name, Section Config::* section, T Section::* field, const Codec<T>& codec,
         std::string help) {
     option_.name = std::move(name);
     option_.value_name = codec.value_name;
@@ -32,8 +32,8 @@ class Entry {
       return print(config.*section.*field);
     };
     option_.set = [section, field, parse = codec.parse](Config& config, std::string_view text) {
-      auto value = parse(text);
-      if (value) config.*section.*field = *std::move(value);
+      const auto value = parse(text);
+      if (value) config.*section.*field = *value;
       return value.has_value();
     };
   }
@@ -126,7 +126,7 @@ void add_model_numbers(Table table) {
       .add({"rotary-base", kIn, &ModelConfig::rotary_base, real({1}, {1e12}),
             "Base of the angles of rope"})
       .add({"dropout", kIn, &ModelConfig::dropout, real({0}, {1, Bound::kExcluded}),
-            "Probability of dropping embeddings, attention weights and block outputs"})
+            "Probability of dropping an element of the embedding or of a block's output"})
       .add(Entry{"init-std", kIn, &ModelConfig::init_std, real({0, Bound::kExcluded}, {10}),
                  "Standard deviation of initial weights; output projections are scaled by "
                  "1/sqrt(2 num-layers)"}

@@ -40,7 +40,7 @@ std::vector<std::string> find_warnings(const Config& config) {
                             optimizer.min_learning_rate.has_value() &&
                             *optimizer.min_learning_rate != optimizer.learning_rate;
   if (unused_floor) {
-    warnings.push_back("--min-learning-rate has no effect with --lr-schedule constant");
+    warnings.emplace_back("--min-learning-rate has no effect with --lr-schedule constant");
   }
   return warnings;
 }
