@@ -183,8 +183,8 @@ TEST_F(TextTest, UnwritableOutputIsAUsersError) {
   fs::remove(out());
   fs::create_directories(out() + "/data-cache");
   ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod((out() + "/data-cache").c_str(), 0555), 0);
   const testing::WithoutRoot user;
-  if (::getuid() != 0) ASSERT_EQ(::chmod((out() + "/data-cache").c_str(), 0555), 0);
   EXPECT_TRUE(contains(usage_error_of([&] { prepare_text_cache(list(), out()); }),
                        "--output-dir, which must be writable"));
 }

@@ -8,7 +8,7 @@
 
 namespace cuboid {
 
-// A pseudo-random permutation of [0, size) for each key, O(1) a value: six Feistel rounds over
+// A pseudo-random permutation of [0, size) for each key, O(1) a value: twelve Feistel rounds over
 // Z_a x Z_b with a * b >= size, walking on until the value is below size.
 // Source: Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002.
 class Permutation {
