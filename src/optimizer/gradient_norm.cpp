@@ -1,6 +1,7 @@
 #include "cuboid/optimizer/gradient_norm.hpp"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
@@ -104,9 +105,14 @@ GradientNorm::GradientNorm(const WeightStore& store, Communicator& model_paralle
     : store_(store), model_parallel_(model_parallel), counted_(counted_ranges(store, tp_rank)) {}
 
 double GradientNorm::compute() const {
-  at::Tensor sum = sum_of_squares(store_.gradients(), counted_);
-  model_parallel_.all_reduce(buffer_of(sum));
-  return std::sqrt(sum.item<double>());
+  const at::Tensor mine = sum_of_squares(store_.gradients(), counted_);
+  // Gathered and added in rank order here: what order an all-reduce adds in is the library's to
+  // choose, and replicas that differed in the last bit would drift apart.
+  at::Tensor gathered = at::empty({model_parallel_.size()}, mine.options());
+  model_parallel_.all_gather(buffer_of(mine), buffer_of(gathered));
+  const at::Tensor sums = gathered.cpu();
+  const auto* first = sums.const_data_ptr<double>();
+  return std::sqrt(std::accumulate(first, first + sums.numel(), 0.0));
 }
 
 at::Tensor sum_of_squares(const at::Tensor& flat, std::span<const Range> ranges) {

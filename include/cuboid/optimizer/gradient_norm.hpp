@@ -21,7 +21,8 @@ class GradientNorm {
   GradientNorm(const WeightStore& store, Communicator& model_parallel, int tp_rank);
 
   // Collective over model_parallel, after gradients have been reduced and tied ones finished. The
-  // same bits on all its ranks. Not finite where a gradient is not: that is the caller's to act on.
+  // same bits on all its ranks, and on every replica with the same gradients. Not finite where a
+  // gradient is not: that is the caller's to act on.
   [[nodiscard]] double compute() const;
 
   // What this rank counts, as ranges of the flat gradients.
