@@ -23,7 +23,7 @@ MODE_FLAGS_release  := -O3 -DNDEBUG
 MODE_FLAGS_debug    := -O0 -g
 MODE_FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-INCLUDES := -Iinclude $(addprefix -isystem ,$(TORCH)/include $(TORCH)/include/torch/csrc/api/include \
+INCLUDES := -Iinclude -Itest $(addprefix -isystem ,$(TORCH)/include $(TORCH)/include/torch/csrc/api/include \
             $(NVIDIA)/cu13/include $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
 CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
@@ -41,7 +41,7 @@ LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed
 # src/app/main.cpp stays out of the archives: tests of app/ bring a main of their own.
 sources = $(filter-out src/app/main.cpp,$(sort $(shell find $(1) -name '*.cpp' -o -name '*.cu' 2>/dev/null)))
 objects = $(patsubst %,$(B)/%.o,$(call sources,$(1)))
-upto    = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
+upto    = $(if $(filter $(1),$(firstword $(2) $(1))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
 archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/libcuboid_$(m).a))
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
 TESTS   := $(patsubst %.cpp,$(B)/%,$(sort $(shell find test -name '*_test.cpp')))
@@ -128,7 +128,9 @@ $(B)/bin/cuboid: $(B)/src/app/main.cpp.o $(call archives,app)
 	$(call link)
 
 module = $(word 2,$(subst /, ,$(1)))
-$(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call archives,$$(call module,test/$$*))
+# What tests of one module share lies beside them, in files not named *_test.cpp.
+helpers = $(patsubst %,$(B)/%.o,$(filter-out %_test.cpp,$(wildcard $(1)*.cpp)))
+$(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call helpers,test/$$(dir $$*)) $$(call archives,$$(call module,test/$$*))
 	$(call link,-lgtest)
 $(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
 	$(call link,-lbenchmark)

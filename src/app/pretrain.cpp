@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 #include <omp.h>
 
+#include <csignal>
 #include <cstdio>
 
 #include "cuboid/app/command.hpp"
@@ -137,6 +138,14 @@ TextPairs option_pairs(const Config& config) {
   return pairs;
 }
 
+// save_checkpoint writes down the versions of MPI and HDF5 by itself.
+TextPairs versions_for_checkpoint() {
+  TextPairs pairs = versions();
+  std::erase_if(pairs,
+                [](const auto& pair) { return pair.first == "mpi" || pair.first == "hdf5"; });
+  return pairs;
+}
+
 int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) {
   const Announcer out(session.rank() == 0);
   // 1. Where are the ranks, and can they do what was asked?
@@ -196,7 +205,7 @@ int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) 
                   {.peak_flops = peak,
                    .progress_line = wants_progress(),
                    .options = option_pairs(config),
-                   .versions = versions()});
+                   .versions = versions_for_checkpoint()});
   if (resumes) trainer.resume(config.checkpoint.resume);
   trainer.run();
   return kDone;
@@ -213,6 +222,8 @@ int pretrain(int argc, char** argv) {
     return say_before_mpi(config_text(parsed.config)), kDone;
   }
   keep_freed_memory();
+  // A file-size limit is then an error of the write that met it, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   const MpiSession session(&argc, &argv);
   Ending ending(session);
   return ending.guard([&] { return train(session, parsed, ending); });

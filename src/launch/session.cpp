@@ -61,10 +61,22 @@ MpiSession::MpiSession(int* argc, char*** argv) {
   check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
   check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  check(MPI_Comm_dup(MPI_COMM_WORLD, &ending_), "MPI_Comm_dup");
 }
 
 MpiSession::~MpiSession() {
   MPI_Finalize();
+}
+
+bool MpiSession::everyone_arrives(double seconds) const {
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (MPI_Ibarrier(ending_, &request) != MPI_SUCCESS) return false;
+  int arrived = 0;
+  for (const Timer timer; arrived == 0 && timer.seconds() < seconds;) {
+    if (MPI_Test(&request, &arrived, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return arrived != 0;
 }
 
 void MpiSession::abort(int exit_code) const {

@@ -2,7 +2,6 @@
 
 #include <array>
 
-#include "cuboid/base/text.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -54,10 +53,6 @@ void restore_state(const StateSlices& state, WeightStore& store, const AdamW& op
         if (!live.is_same(host) && live.data_ptr() != host.data_ptr()) live.copy_(host);
       });
   store.refresh_values();
-}
-
-std::string checkpoint_path(const std::string& output_dir, std::int64_t step) {
-  return output_dir + format("/checkpoint-%08ld.h5", static_cast<long>(step));
 }
 
 }  // namespace cuboid

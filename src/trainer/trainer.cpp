@@ -50,9 +50,8 @@ BatchReader Trainer::reader(const TokenSplit& tokens, SampleOrder order) const {
 }
 
 void Trainer::resume(const std::string& path) {
-  const Metadata metadata = read_metadata(path);
-  StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
-  load_checkpoint(path, grid_.world(), state.slices);
+  const StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
+  const Metadata metadata = load_checkpoint(path, grid_.world(), state.slices);
   restore_state(state, stage_.store(), step_.optimizer());
   step_.optimizer().set_num_steps(metadata.step);
   completed_ = resumed_at_ = metadata.step;

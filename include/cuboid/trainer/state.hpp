@@ -27,7 +27,4 @@ StateSlices state_slices(const WeightStore& store, const AdamW& optimizer, const
 // compute dtype. `state` comes from state_slices.
 void restore_state(const StateSlices& state, WeightStore& store, const AdamW& optimizer);
 
-// "OUTPUT_DIR/checkpoint-STEP.h5", the step in eight digits so that names sort by step.
-std::string checkpoint_path(const std::string& output_dir, std::int64_t step);
-
 }  // namespace cuboid
