@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <system_error>
 
 namespace cuboid {
@@ -63,8 +62,8 @@ Codec<double> real(Bound low, Bound high) {
   return {"X", "a number " + from + shortest(low.value) + to + shortest(high.value),
           [low, high](std::string_view text) {
             auto value = whole_text<double>(text);
-            // A NaN is within no bounds; an infinity may be within none that we give.
-            if (value && (!std::isfinite(*value) || !is_within(*value, low, high))) value.reset();
+            // Bounds are finite, and a NaN compares with nothing: neither gets through.
+            if (value && !is_within(*value, low, high)) value.reset();
             if (value) *value += 0.0;  // -0 is written as 0
             return value;
           },

@@ -75,8 +75,8 @@ std::vector<ConfigLine> parse_config_text(std::string_view text) {
 }
 
 std::string config_line(std::string_view key, std::string_view value) {
-  const bool quote = value.empty() || value.find_first_of("#\"") != std::string_view::npos ||
-                     trimmed(value).size() != value.size();
+  const bool quote =
+      value.find_first_of("#\"") != std::string_view::npos || trimmed(value).size() != value.size();
   std::string text(key);
   text += " = ";
   if (!quote) return text.append(value) += '\n';

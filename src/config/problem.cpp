@@ -1,5 +1,7 @@
 // find_problems: each check is one rule that ties several options, or options and facts, together.
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <utility>

@@ -1,7 +1,9 @@
 #include "cuboid/config/resolve.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"

@@ -49,8 +49,8 @@ TEST(Resolve, DerivesGridAndBatch) {
 }
 
 TEST(Resolve, DerivesTheSchedule) {
-  const auto config = configured({"--warmup-ratio", "0.07", "--max-steps", "100"}).optimizer;
-  EXPECT_EQ(config.warmup_steps, 7);
+  const auto config = configured({"--warmup-ratio", "0.29", "--max-steps", "100"}).optimizer;
+  EXPECT_EQ(config.warmup_steps, 29);         // though 0.29 * 100 is below 29
   EXPECT_EQ(config.min_learning_rate, 3e-5);  // exactly, though 3e-4 / 10 is not
   EXPECT_EQ(configured({"--lr-schedule", "constant"}).optimizer.min_learning_rate, 3e-4);
   EXPECT_EQ(configured({"--min-lr", "0"}).optimizer.min_learning_rate, 0);
