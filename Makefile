@@ -15,6 +15,7 @@ NVCC    = $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc)
           $(wildcard /usr/local/cuda/bin/nvcc) $(abspath $(DEPS_DIR)/cuda/nvidia/cu13/bin/nvcc))
 TOOLS   = $(abspath $(DEPS_DIR)/tools/clang_format/data/bin):$(abspath $(DEPS_DIR)/tools/clang_tidy/data/bin)
 HDF5   ?= /usr/include/hdf5/openmpi
+HDF5_LIBS ?= -lhdf5_openmpi
 export DEPS_DIR TORCH_DIR CUDA_HOME
 
 # ---- Flags ----------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=co
             -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
 # LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
 LIBS := -L$(TORCH)/lib -ltorch_cpu -lc10 -lc10_cuda $(NVIDIA)/nccl/lib/libnccl.so.2 \
-        $(NVIDIA)/cu13/lib/libcudart.so.13 -lhdf5_openmpi -lboost_program_options -ldl
+        $(NVIDIA)/cu13/lib/libcudart.so.13 $(HDF5_LIBS) -lboost_program_options -ldl
 RPATHS := $(TORCH)/lib $(NVIDIA)/nccl/lib $(NVIDIA)/cu13/lib
 , := ,
 LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed -Wl,--allow-shlib-undefined \
