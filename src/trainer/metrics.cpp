@@ -26,6 +26,15 @@ std::string lines_up_to(const std::string& path, std::int64_t last_step, bool& d
   return kept;
 }
 
+// `stem`.jsonl, or with -2, -3, ... before the ending where that exists.
+std::string unused_name(const std::string& stem) {
+  std::string name = stem + ".jsonl";
+  for (int number = 2; std::filesystem::exists(name); ++number) {
+    name = stem + "-" + std::to_string(number) + ".jsonl";
+  }
+  return name;
+}
+
 }  // namespace
 
 std::string log_line(const StepMetrics& m) {
@@ -81,7 +90,7 @@ MetricsFile::MetricsFile(const std::string& output_dir, std::int64_t completed_s
   const std::string kept = lines_up_to(path_, completed_steps, dropped);
   if (dropped) {
     const std::string old =
-        output_dir + format("/metrics-before-%08ld.jsonl", static_cast<long>(completed_steps));
+        unused_name(output_dir + format("/metrics-before-%ld", static_cast<long>(completed_steps)));
     std::filesystem::rename(path_, old);
     std::ofstream(path_) << kept;
   }

@@ -46,7 +46,7 @@ class MetricsFile {
  public:
   // Throws SystemError when the file cannot be opened or written. Lines of steps after
   // `completed_steps` (written before a crash that lost those steps) are dropped first; the whole
-  // old file is kept beside it as metrics-before-STEP.jsonl then.
+  // old file is kept beside it as metrics-before-STEP.jsonl.
   MetricsFile(const std::string& output_dir, std::int64_t completed_steps);
   void write(const StepMetrics& metrics);
 
