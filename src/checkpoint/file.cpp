@@ -1,11 +1,14 @@
 #include "cuboid/checkpoint/file.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include "cuboid/base/error.hpp"
 
@@ -65,12 +68,36 @@ void sync_to_disk(const std::string& path, const std::string& what) {
   check_errno(result == 0, what);
 }
 
-void reserve_space(const std::string& path, std::int64_t bytes, const std::string& what) {
-  const Descriptor file = open_file(path, O_WRONLY, what);
+void set_size_of_file(const Descriptor& file, std::int64_t bytes, const std::string& what) {
+  check_errno(::ftruncate(file.get(), bytes) == 0, what);
+}
+
+Descriptor open_memory_file(const std::string& what) {
+  Descriptor file(::memfd_create("cuboid", MFD_CLOEXEC));
+  check_errno(static_cast<bool>(file), what);
+  return file;
+}
+
+void reserve_space(const Descriptor& file, std::int64_t bytes, const std::string& what) {
+  if (bytes == 0) return;
   int result = ::fallocate(file.get(), 0, 0, bytes);
   while (result != 0 && errno == EINTR) result = ::fallocate(file.get(), 0, 0, bytes);
   const bool cannot = result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
   check_errno(result == 0 || cannot, what);
+}
+
+std::string why_not_written(const std::string& path, std::int64_t begin, std::int64_t end) {
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file) return std::strerror(errno);
+  const std::vector<std::byte> zeros(std::size_t{1} << 20);
+  while (begin < end) {
+    const auto count = std::min(zeros.size(), static_cast<std::size_t>(end - begin));
+    const ssize_t put = ::pwrite(file.get(), zeros.data(), count, begin);
+    if (put <= 0 && errno == EINTR) continue;
+    if (put <= 0) return std::strerror(errno);
+    begin += put;
+  }
+  return ::fsync(file.get()) == 0 ? "" : std::strerror(errno);
 }
 
 std::string folder_of(const std::string& path) {

@@ -100,18 +100,45 @@ class PartialFile {
   bool is_owner_;
 };
 
-// On rank 0: the partial file, with everything but the tensors' values.
+// More than the file will have.
+std::int64_t size_bound(std::span<const TensorInfo> tensors, const Metadata& metadata) {
+  std::int64_t bytes = std::int64_t{1} << 20;
+  for (const TensorInfo& tensor : tensors)
+    bytes += volume(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype)) + 8192;
+  for (const TextPairs* pairs : {&metadata.options, &metadata.state, &metadata.versions})
+    for (const auto& [key, value] : *pairs)
+      bytes += static_cast<std::int64_t>(4 * (key.size() + value.size())) + 512;
+  bytes +=
+      static_cast<std::int64_t>(metadata.ranks.size() * 512 + metadata.history.step.size() * 48);
+  return bytes;
+}
+
+// On rank 0: the partial file, with everything but the tensors' values. HDF5 (1.10) crashes at exit
+// when it could not write a file's structure. So it makes the structure in memory, and the copy to
+// the disk, which may fail, is plain writing.
 std::vector<Range> begin_file(const std::string& path, const SavePlan& plan,
                               const Metadata& metadata, const SaveOptions& options,
                               const std::string& what) {
-  // A left-over goes first. What is created is a new file, never one that a link leads to.
-  check_errno(::unlink(path.c_str()) == 0 || errno == ENOENT, what);
-  open_file(path, O_CREAT | O_EXCL | O_WRONLY, what).reset();
   std::vector<TensorInfo> tensors;
   for (const PlannedTensor& tensor : plan.tensors) tensors.push_back(tensor.info);
-  std::vector<Range> ranges = create_checkpoint_file(path, metadata, tensors, what);
-  if (options.reserve_space)
-    reserve_space(path, size_of_file(open_file(path, O_RDONLY, what), what), what);
+  // A left-over goes first. What is created is a new file, never one that a link leads to.
+  check_errno(::unlink(path.c_str()) == 0 || errno == ENOENT, what);
+  const Descriptor file = open_file(path, O_CREAT | O_EXCL | O_WRONLY, what);
+  // A limit on file sizes shows here; it would hold for the file in memory, too.
+  set_size_of_file(file, size_bound(tensors, metadata), what);
+
+  const Descriptor memory = open_memory_file(what);
+  std::vector<Range> ranges = joined(create_checkpoint_file(
+      "/proc/self/fd/" + std::to_string(memory.get()), metadata, tensors, what));
+  const std::int64_t size = size_of_file(memory, what);
+  set_size_of_file(file, size, what);
+  if (options.reserve_space) reserve_space(file, size, what);
+  std::vector<std::byte> buffer;
+  for (const Range& gap : gaps_between(ranges, size)) {
+    buffer.resize(static_cast<std::size_t>(gap.size()));
+    read_at(memory, gap.begin, buffer, what);
+    write_at(file, gap.begin, buffer, what);
+  }
   return ranges;
 }
 
@@ -154,7 +181,7 @@ void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const Ten
   together(own.get(), [&] {
     if (rank == 0) ranges = begin_file(partial.path(), plan, full, options, what);
   });
-  write_tensors(partial.path(), own.get(), plan, what);
+  write_tensors(partial.path(), own.get(), plan, options.exchange_bytes, what);
   // Each rank, since caches belong to a node: what this one wrote, only this one can flush.
   together(own.get(), [&] { sync_to_disk(partial.path(), what); });
   together(own.get(), [&] {

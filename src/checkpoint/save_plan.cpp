@@ -15,27 +15,27 @@ namespace {
 struct Gathered {
   DType dtype;
   std::vector<std::int64_t> shape;
-  std::vector<Box> boxes;
+  std::vector<Holder> holders;  // without empty boxes
 };
 
 std::string describe(std::span<const TensorSlice> slices) {
   WireWriter writer;
   for (const TensorSlice& slice : slices) {
     require_valid(slice);
-    if (!slice.writes) continue;
     writer.put(slice.name);
     writer.put(slice.dtype);
     writer.put(slice.shape);
     writer.put(slice.offset);
-    writer.put(slice.extent);
+    // Also where it writes nothing: a tensor that no rank writes must not be left out in silence.
+    writer.put(slice.writes ? slice.extent : std::vector<std::int64_t>(slice.extent.size(), 0));
   }
   return writer.bytes();
 }
 
 std::map<std::string, Gathered> read_descriptions(std::span<const std::string> descriptions) {
   std::map<std::string, Gathered> tensors;
-  for (const auto& bytes : descriptions) {
-    for (WireReader reader(bytes); !reader.empty();) {
+  for (std::size_t rank = 0; rank < descriptions.size(); ++rank) {
+    for (WireReader reader(descriptions[rank]); !reader.empty();) {
       std::string name;
       Gathered seen{};
       Box box;
@@ -47,7 +47,9 @@ std::map<std::string, Gathered> read_descriptions(std::span<const std::string> d
       Gathered& tensor = tensors.try_emplace(name, seen).first->second;
       require(tensor.dtype == seen.dtype && tensor.shape == seen.shape,
               ("all ranks know tensor '" + name + "' with one dtype and shape").c_str());
-      tensor.boxes.push_back(std::move(box));
+      require(is_inside(box, tensor.shape), "a slice lies inside its tensor");
+      if (volume(box.extent) > 0)
+        tensor.holders.push_back({static_cast<int>(rank), std::move(box)});
     }
   }
   return tensors;
@@ -57,14 +59,22 @@ std::map<std::string, Gathered> read_descriptions(std::span<const std::string> d
 std::string make_list(std::span<const std::string> descriptions) {
   WireWriter writer;
   for (const auto& [name, tensor] : read_descriptions(descriptions)) {
-    require(tiles(tensor.boxes, tensor.shape),
+    std::vector<Box> boxes;
+    for (const Holder& holder : tensor.holders) boxes.push_back(holder.box);
+    const bool is_strided =
+        !std::ranges::all_of(boxes, [&](const Box& box) { return is_one_run(box, tensor.shape); });
+    require(tiles(std::move(boxes), tensor.shape),
             ("the slices of tensor '" + name + "' cover it exactly once").c_str());
-    const bool one_run_each = std::ranges::all_of(
-        tensor.boxes, [&](const Box& box) { return is_one_run(box, tensor.shape); });
     writer.put(name);
     writer.put(tensor.dtype);
     writer.put(tensor.shape);
-    writer.put(!one_run_each);
+    writer.put(is_strided ? tensor.holders.size() : 0);
+    if (!is_strided) continue;
+    for (const Holder& holder : tensor.holders) {
+      writer.put(holder.rank);
+      writer.put(holder.box.offset);
+      writer.put(holder.box.extent);
+    }
   }
   return writer.bytes();
 }
@@ -101,7 +111,14 @@ SavePlan make_save_plan(MPI_Comm comm, std::span<const TensorSlice> slices) {
     reader.get(tensor.info.name);
     reader.get(tensor.info.dtype);
     reader.get(tensor.info.shape);
-    reader.get(tensor.is_strided);
+    std::size_t num_holders = 0;
+    reader.get(num_holders);
+    tensor.holders.resize(num_holders);
+    for (Holder& holder : tensor.holders) {
+      reader.get(holder.rank);
+      reader.get(holder.box.offset);
+      reader.get(holder.box.extent);
+    }
     places.emplace(tensor.info.name, plan.tensors.size() - 1);
   }
   plan.mine.resize(plan.tensors.size());

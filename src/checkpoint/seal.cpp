@@ -72,20 +72,14 @@ std::uint64_t digest_outside(const Descriptor& file, std::int64_t size,
   const std::unique_ptr<XXH3_state_t, HashStateFree> state(XXH3_createState());
   XXH3_64bits_reset(state.get());
   std::vector<std::byte> buffer(std::size_t{1} << 20);
-  const auto add = [&](std::int64_t begin, std::int64_t end) {
+  for (auto [begin, end] : gaps_between(skipped, size)) {
     while (begin < end) {
       const auto count = std::min(buffer.size(), static_cast<std::size_t>(end - begin));
       read_at(file, begin, std::span(buffer).first(count), what);
       XXH3_64bits_update(state.get(), buffer.data(), count);
       begin += static_cast<std::int64_t>(count);
     }
-  };
-  std::int64_t at = 0;
-  for (const Range& range : skipped) {
-    add(at, range.begin);
-    at = range.end;
   }
-  add(at, size);
   return XXH3_64bits_digest(state.get());
 }
 
@@ -162,6 +156,17 @@ std::vector<Range> joined(std::vector<Range> ranges) {
     }
   }
   return result;
+}
+
+std::vector<Range> gaps_between(const std::vector<Range>& ranges, std::int64_t size) {
+  std::vector<Range> gaps;
+  std::int64_t at = 0;
+  for (const Range& range : ranges) {
+    gaps.push_back({at, range.begin});
+    at = range.end;
+  }
+  gaps.push_back({at, size});
+  return joined(std::move(gaps));
 }
 
 std::string to_text(const Seal& seal) {

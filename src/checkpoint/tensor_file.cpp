@@ -115,7 +115,8 @@ std::vector<Range> create_checkpoint_file(const std::string& path, const Metadat
   check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST), what);
   check_hdf5(H5Pset_alignment(access.get(), kAlignment, kAlignment), what);
   check_hdf5(H5Pset_meta_block_size(access.get(), kMetadataBlock), what);
-  check_hdf5(H5Pset_file_locking(access.get(), 0, 1), what);
+  // The default driver asks for the real path of the file, and a file in memory has none.
+  check_hdf5(H5Pset_fapl_stdio(access.get()), what);
   Hdf5File file(
       check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), what));
   write_metadata(file, metadata);

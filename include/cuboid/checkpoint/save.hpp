@@ -25,6 +25,9 @@ std::string partial_path(const std::string& path);
 struct SaveOptions {
   // Sets the disk space aside before anything is written, so that a full disk is noticed at once.
   bool reserve_space = true;
+  // Memory that a rank takes three times over, at most, while ranks bring boxes of columns into
+  // runs of the file.
+  std::int64_t exchange_bytes = std::int64_t{32} << 20;
 };
 
 // Collective over `comm`, which no other thread may use meanwhile; neither may any use HDF5, which

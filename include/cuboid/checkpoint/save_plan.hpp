@@ -6,15 +6,16 @@
 #include <span>
 #include <vector>
 
+#include "cuboid/checkpoint/exchange.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
 
 namespace cuboid {
 
 struct PlannedTensor {
   TensorInfo info;  // its digest is filled in
-  // True where some rank's box is many runs in the file: then the ranks write it together, so that
-  // MPI-IO can join their runs; else each writes its own run by itself.
-  bool is_strided = false;
+  // Who holds which box, where some box is many runs of the tensor: these ranks exchange before
+  // they write. None where each box is one run.
+  std::vector<Holder> holders;
 };
 
 struct SavePlan {

@@ -26,6 +26,9 @@ struct Seal {
 // Sorts byte ranges and joins those that touch; empty ones go.
 std::vector<Range> joined(std::vector<Range> ranges);
 
+// What of [0, size) lies in none of the ranges (ascending, apart).
+std::vector<Range> gaps_between(const std::vector<Range>& ranges, std::int64_t size);
+
 // The text of a seal, and back. parse_seal throws UsageError where it is not a seal's text, whole
 // and undamaged.
 std::string to_text(const Seal& seal);

@@ -3,6 +3,7 @@
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <string>
 
 #include "cuboid/checkpoint/save_plan.hpp"
@@ -11,8 +12,8 @@ namespace cuboid {
 
 // Collective over `comm`. Writes the values of the plan's tensors into the file that
 // create_checkpoint_file made, flushes and closes it. Throws SystemError on all ranks where it
-// fails on any; `what` begins its text.
+// fails on any; `what` begins its text. exchange_bytes: see SaveOptions.
 void write_tensors(const std::string& path, MPI_Comm comm, const SavePlan& plan,
-                   const std::string& what);
+                   std::int64_t exchange_bytes, const std::string& what);
 
 }  // namespace cuboid
