@@ -112,8 +112,11 @@ void record(const ModelConfig& model, const std::string& path) {
       const std::int64_t size = options.micro_batch_size * model.seq_length;
       std::vector<at::Tensor> logits;
       const at::Tensor all = at::tensor(batch.tokens);
-      stage.begin_step({{.tokens = all.narrow(0, 0, size)}, {.tokens = all.narrow(0, size, size)}},
-                       0);
+      MicroBatch first;
+      first.tokens = all.narrow(0, 0, size);
+      MicroBatch second;
+      second.tokens = all.narrow(0, size, size);
+      stage.begin_step({first, second}, /*loss_scale=*/0);
       for (int m = 0; m < 2; ++m) logits.push_back(stage.logits(m, {}).clone());
       at::Tensor both = at::zeros({2 * size, model.vocab_size});
       for (int m = 0; m < 2; ++m)
