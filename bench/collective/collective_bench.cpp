@@ -215,6 +215,8 @@ void register_all(std::span<const Verb> verbs, Backend backend, const char* name
   }
 }
 
+// Before main, like every BENCHMARK(); what it could throw is lack of memory.
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
 const bool kRegistered = [] {
   register_all(kVerbs, Backend::kMpi, "mpi");
   register_all(kPlainVerbs, Backend::kMpi, "plain");

@@ -21,12 +21,12 @@ std::vector<GridShape> shapes_of(int size) {
 
 class GridCommunicatorsTest : public testing::Test {
  protected:
-  void SetUp() override { MPI_Comm_size(MPI_COMM_WORLD, &size); }
-  int size = 0;
+  void SetUp() override { MPI_Comm_size(MPI_COMM_WORLD, &size_); }
+  int size_ = 0;
 };
 
 TEST_F(GridCommunicatorsTest, EachIsItsAxis) {
-  for (const GridShape& shape : shapes_of(size)) {
+  for (const GridShape& shape : shapes_of(size_)) {
     SCOPED_TRACE(to_string(shape));
     const Grid grid(MPI_COMM_WORLD, shape);
     const GridCommunicators all = make_grid_communicators(grid, Backend::kMpi);
@@ -36,7 +36,7 @@ TEST_F(GridCommunicatorsTest, EachIsItsAxis) {
     EXPECT_EQ(all.tp->size(), shape.tp);
     EXPECT_EQ(all.tp->rank(), at.tp);
     EXPECT_EQ(all.model_parallel->size(), shape.tp * shape.pp);
-    EXPECT_EQ(all.control->size(), size);
+    EXPECT_EQ(all.control->size(), size_);
     EXPECT_EQ(all.control->rank(), grid.rank());
     const bool end = grid.is_first_stage() || grid.is_last_stage();
     EXPECT_EQ(all.ends->size(), end && shape.pp > 1 ? 2 : 1);
@@ -50,7 +50,7 @@ TEST_F(GridCommunicatorsTest, EachIsItsAxis) {
 
 // What a pipeline does: activations go down while gradients go up, all at once.
 TEST_F(GridCommunicatorsTest, NeighboursMeetInBothDirections) {
-  for (const GridShape& shape : shapes_of(size)) {
+  for (const GridShape& shape : shapes_of(size_)) {
     SCOPED_TRACE(to_string(shape));
     const Grid grid(MPI_COMM_WORLD, shape);
     const GridCommunicators all = make_grid_communicators(grid, Backend::kMpi);

@@ -40,20 +40,21 @@ TEST(MpiCommunicator, RoundsBfloat16SumsOnceToNearestEven) {
   MpiCommunicator comm(MPI_COMM_WORLD, "dp");
   const auto value = [](int rank, std::int64_t i) {
     // All have 8 significant bits, and a sum has more.
-    return static_cast<float>(std::ldexp(128.0 + static_cast<double>((i * 5 + rank * 3) % 128),
-                                         static_cast<int>((i + rank) % 4)));
+    return static_cast<float>(
+        std::ldexp(128.0 + static_cast<double>((i * 5 + std::int64_t{rank} * 3) % 128),
+                   static_cast<int>((i + rank) % 4)));
   };
   const auto rounded = [](float sum) {
     return static_cast<double>(float_of_bfloat16(bfloat16_of_float(sum)));
   };
-  constexpr std::int64_t kCount = 3000;
-  Array send(kCount * comm.size(), DType::kBFloat16, Place::kHost);
+  const std::int64_t count = 3000;
+  Array send(count * comm.size(), DType::kBFloat16, Place::kHost);
   send.fill([&](std::int64_t i) { return value(comm.rank(), i); });
-  Array part(kCount, DType::kBFloat16, Place::kHost);
+  Array part(count, DType::kBFloat16, Place::kHost);
   comm.reduce_scatter(send.buffer(), part.buffer());
   part.expect([&](std::int64_t i) {
     float sum = 0;
-    for (int r = 0; r < comm.size(); ++r) sum += value(r, comm.rank() * kCount + i);
+    for (int r = 0; r < comm.size(); ++r) sum += value(r, comm.rank() * count + i);
     return rounded(sum);
   });
   if (comm.size() != 2) return;

@@ -144,7 +144,7 @@ class Verbs : public testing::Test {
   void SetUp() override {
     const std::string reason = Backend::why_not();
     if (!reason.empty()) GTEST_SKIP() << reason;
-    comm = Backend::make(MPI_COMM_WORLD, "test");
+    comm_ = Backend::make(MPI_COMM_WORLD, "test");
   }
   [[nodiscard]] Array array(std::int64_t count, DType dtype = DType::kFloat32) const {
     return Array(count, dtype, Backend::kPlace);
@@ -158,28 +158,28 @@ class Verbs : public testing::Test {
   // Of one rank's part of a buffer that holds all parts.
   [[nodiscard]] std::vector<std::int64_t> part_sizes() const {
     auto all = sizes();
-    for (std::int64_t& size : all) size = size > 10000 ? size / comm->size() : size;
+    for (std::int64_t& size : all) size = size > 10000 ? size / comm_->size() : size;
     return all;
   }
-  [[nodiscard]] int next() const { return (comm->rank() + 1) % comm->size(); }
-  [[nodiscard]] int previous() const { return (comm->rank() + comm->size() - 1) % comm->size(); }
-  std::unique_ptr<Communicator> comm;
+  [[nodiscard]] int next() const { return (comm_->rank() + 1) % comm_->size(); }
+  [[nodiscard]] int previous() const { return (comm_->rank() + comm_->size() - 1) % comm_->size(); }
+  std::unique_ptr<Communicator> comm_;
 };
 TYPED_TEST_SUITE_P(Verbs);
 
 TYPED_TEST_P(Verbs, AllReduceGivesEveryRankTheReduction) {
-  const int size = this->comm->size();
+  const int size = this->comm_->size();
   for (const DType dtype : kReducedTypes) {
     for (const ReduceOp op : kOps) {
       for (const std::int64_t count : this->sizes()) {
         SCOPED_TRACE(std::string(name_of(dtype)) + " op " + std::to_string(static_cast<int>(op)));
         Array blocking = this->array(count, dtype);
         Array started = this->array(count, dtype);
-        const auto mine = [&](std::int64_t i) { return value_of(this->comm->rank(), i); };
+        const auto mine = [&](std::int64_t i) { return value_of(this->comm_->rank(), i); };
         blocking.fill(mine);
         started.fill(mine);
-        this->comm->all_reduce(blocking.buffer(), op);
-        this->comm->start_all_reduce(started.buffer(), op)->wait();
+        this->comm_->all_reduce(blocking.buffer(), op);
+        this->comm_->start_all_reduce(started.buffer(), op)->wait();
         blocking.expect([&](std::int64_t i) { return reduced(op, size, i); });
         started.expect([&](std::int64_t i) { return reduced(op, size, i); });
       }
@@ -188,13 +188,13 @@ TYPED_TEST_P(Verbs, AllReduceGivesEveryRankTheReduction) {
 }
 
 TYPED_TEST_P(Verbs, AllGatherConcatenatesInRankOrder) {
-  const int size = this->comm->size();
+  const int size = this->comm_->size();
   for (const DType dtype : kAllTypes) {
     for (const std::int64_t count : this->part_sizes()) {
       Array send = this->array(count, dtype);
       Array receive = this->array(count * size, dtype);
-      send.fill([&](std::int64_t i) { return value_of(this->comm->rank(), i); });
-      this->comm->all_gather(send.buffer(), receive.buffer());
+      send.fill([&](std::int64_t i) { return value_of(this->comm_->rank(), i); });
+      this->comm_->all_gather(send.buffer(), receive.buffer());
       receive.expect(
           [&](std::int64_t i) { return value_of(static_cast<int>(i / count), i % count); });
     }
@@ -202,8 +202,8 @@ TYPED_TEST_P(Verbs, AllGatherConcatenatesInRankOrder) {
 }
 
 TYPED_TEST_P(Verbs, AllGatherTakesUnevenCountsInPlaceToo) {
-  const int size = this->comm->size();
-  const int rank = this->comm->rank();
+  const int size = this->comm_->size();
+  const int rank = this->comm_->rank();
   for (const DType dtype : kAllTypes) {
     for (const std::int64_t scale : {1, 40, 3000}) {
       if (scale > TypeParam::kLargest) continue;
@@ -214,20 +214,20 @@ TYPED_TEST_P(Verbs, AllGatherTakesUnevenCountsInPlaceToo) {
       Array send = this->array(mine, dtype);
       send.fill([&](std::int64_t i) { return value_of(0, begin + i); });
       Array receive = this->array(total, dtype);
-      this->comm->all_gather(send.buffer(), receive.buffer(), counts);
+      this->comm_->all_gather(send.buffer(), receive.buffer(), counts);
       receive.expect([&](std::int64_t i) { return value_of(0, i); });
       Array whole = this->array(total, dtype);
       whole.fill(
           [&](std::int64_t i) { return i >= begin && i < begin + mine ? value_of(0, i) : 99; });
-      this->comm->all_gather(slice(whole.buffer(), begin, mine), whole.buffer(), counts);
+      this->comm_->all_gather(slice(whole.buffer(), begin, mine), whole.buffer(), counts);
       whole.expect([&](std::int64_t i) { return value_of(0, i); });
     }
   }
 }
 
 TYPED_TEST_P(Verbs, ReduceScatterGivesEachRankItsPart) {
-  const int size = this->comm->size();
-  const int rank = this->comm->rank();
+  const int size = this->comm_->size();
+  const int rank = this->comm_->rank();
   for (const DType dtype : kReducedTypes) {
     for (const ReduceOp op : kOps) {
       for (const std::int64_t count : this->part_sizes()) {
@@ -235,8 +235,8 @@ TYPED_TEST_P(Verbs, ReduceScatterGivesEachRankItsPart) {
         send.fill([&](std::int64_t i) { return value_of(rank, i); });
         Array blocking = this->array(count, dtype);
         Array started = this->array(count, dtype);
-        this->comm->reduce_scatter(send.buffer(), blocking.buffer(), op);
-        this->comm->start_reduce_scatter(send.buffer(), started.buffer(), op, {})->wait();
+        this->comm_->reduce_scatter(send.buffer(), blocking.buffer(), op);
+        this->comm_->start_reduce_scatter(send.buffer(), started.buffer(), op, {})->wait();
         const auto expected = [&](std::int64_t i) { return reduced(op, size, rank * count + i); };
         blocking.expect(expected);
         started.expect(expected);
@@ -247,8 +247,8 @@ TYPED_TEST_P(Verbs, ReduceScatterGivesEachRankItsPart) {
 }
 
 TYPED_TEST_P(Verbs, ReduceScatterTakesUnevenCountsInPlaceToo) {
-  const int size = this->comm->size();
-  const int rank = this->comm->rank();
+  const int size = this->comm_->size();
+  const int rank = this->comm_->rank();
   for (const DType dtype : kReducedTypes) {
     for (const std::int64_t scale : {1, 40, 3000}) {
       if (scale > TypeParam::kLargest) continue;
@@ -261,10 +261,10 @@ TYPED_TEST_P(Verbs, ReduceScatterTakesUnevenCountsInPlaceToo) {
         return reduced(ReduceOp::kSum, size, begin + i);
       };
       send.fill([&](std::int64_t i) { return value_of(rank, i); });
-      this->comm->reduce_scatter(send.buffer(), receive.buffer(), ReduceOp::kSum, counts);
+      this->comm_->reduce_scatter(send.buffer(), receive.buffer(), ReduceOp::kSum, counts);
       receive.expect(expected);
       const Buffer part = slice(send.buffer(), begin, mine);
-      this->comm->reduce_scatter(send.buffer(), part, ReduceOp::kSum, counts);
+      this->comm_->reduce_scatter(send.buffer(), part, ReduceOp::kSum, counts);
       send.expect([&](std::int64_t i) {
         return i >= begin && i < begin + mine ? expected(i - begin) : value_of(rank, i);
       });
@@ -275,10 +275,10 @@ TYPED_TEST_P(Verbs, ReduceScatterTakesUnevenCountsInPlaceToo) {
 TYPED_TEST_P(Verbs, BroadcastComesFromItsRoot) {
   for (const DType dtype : kAllTypes) {
     for (const std::int64_t count : this->sizes()) {
-      const int root = static_cast<int>(count) % this->comm->size();
+      const int root = static_cast<int>(count) % this->comm_->size();
       Array data = this->array(count, dtype);
-      data.fill([&](std::int64_t i) { return value_of(this->comm->rank(), i); });
-      this->comm->broadcast(data.buffer(), root);
+      data.fill([&](std::int64_t i) { return value_of(this->comm_->rank(), i); });
+      this->comm_->broadcast(data.buffer(), root);
       data.expect([&](std::int64_t i) { return value_of(root, i); });
     }
   }
@@ -289,10 +289,10 @@ TYPED_TEST_P(Verbs, RingOfLargeMessagesDoesNotDeadlock) {
   const std::int64_t count = TypeParam::kLargest;
   Array out = this->array(count);
   Array in = this->array(count);
-  out.fill([&](std::int64_t i) { return value_of(this->comm->rank(), i); });
+  out.fill([&](std::int64_t i) { return value_of(this->comm_->rank(), i); });
   const Transfer ring[] = {{Transfer::Kind::kSend, out.buffer(), this->next()},
                            {Transfer::Kind::kReceive, in.buffer(), this->previous()}};
-  this->comm->start_exchange(ring)->wait();
+  this->comm_->start_exchange(ring)->wait();
   in.expect([&](std::int64_t i) { return value_of(this->previous(), i); });
 }
 
@@ -306,13 +306,13 @@ TYPED_TEST_P(Verbs, MessagesOfAPairArriveInTheOrderOfTheirStart) {
     const std::int64_t count = std::min<std::int64_t>(m % 2 == 0 ? 20000 : 3, TypeParam::kLargest);
     out.push_back(this->array(count));
     in.push_back(this->array(count));
-    out.back().fill([&](std::int64_t) { return 100 * this->comm->rank() + m; });
+    out.back().fill([&](std::int64_t) { return 100 * this->comm_->rank() + m; });
     transfers.push_back({Transfer::Kind::kSend, out.back().buffer(), this->next()});
     transfers.push_back({Transfer::Kind::kReceive, in.back().buffer(), this->previous()});
   }
   // In two calls: order holds over calls too.
-  auto first = this->comm->start_exchange(std::span(transfers).first(kMessages));
-  auto second = this->comm->start_exchange(std::span(transfers).subspan(kMessages));
+  auto first = this->comm_->start_exchange(std::span(transfers).first(kMessages));
+  auto second = this->comm_->start_exchange(std::span(transfers).subspan(kMessages));
   second->wait();
   first->wait();
   for (int m = 0; m < kMessages; ++m) {
@@ -322,20 +322,20 @@ TYPED_TEST_P(Verbs, MessagesOfAPairArriveInTheOrderOfTheirStart) {
 }
 
 TYPED_TEST_P(Verbs, SendAndReceiveBetweenTwo) {
-  if (this->comm->size() == 1) GTEST_SKIP() << "needs two ranks";
+  if (this->comm_->size() == 1) GTEST_SKIP() << "needs two ranks";
   Array data = this->array(100);
-  data.fill([&](std::int64_t i) { return value_of(this->comm->rank(), i); });
-  const int last = this->comm->size() - 1;
-  if (this->comm->rank() == 0) this->comm->send(data.buffer(), last);
-  if (this->comm->rank() == last) {
-    this->comm->receive(data.buffer(), 0);
+  data.fill([&](std::int64_t i) { return value_of(this->comm_->rank(), i); });
+  const int last = this->comm_->size() - 1;
+  if (this->comm_->rank() == 0) this->comm_->send(data.buffer(), last);
+  if (this->comm_->rank() == last) {
+    this->comm_->receive(data.buffer(), 0);
     data.expect([&](std::int64_t i) { return value_of(0, i); });
   }
 }
 
 TYPED_TEST_P(Verbs, OperationsUnderWayDoNotDisturbEachOther) {
-  const int size = this->comm->size();
-  const int rank = this->comm->rank();
+  const int size = this->comm_->size();
+  const int rank = this->comm_->rank();
   const std::int64_t count = std::min<std::int64_t>(9001, TypeParam::kLargest);
   Array sum = this->array(count);
   Array most = this->array(count, DType::kBFloat16);
@@ -349,18 +349,20 @@ TYPED_TEST_P(Verbs, OperationsUnderWayDoNotDisturbEachOther) {
     array->fill([&](std::int64_t i) { return value_of(rank, i); });
   }
   Array parts = this->array(count * size);
+  Array other_parts = this->array(count * size);
   parts.fill([&](std::int64_t i) { return value_of(rank, i); });
+  other_parts.fill([&](std::int64_t i) { return 20 + value_of(rank, i); });
   const Transfer ring[] = {{Transfer::Kind::kReceive, in.buffer(), this->previous()},
                            {Transfer::Kind::kSend, out.buffer(), this->next()}};
   std::vector<PendingWork> works;
-  works.push_back(this->comm->start_all_reduce(sum.buffer(), ReduceOp::kSum));
+  works.push_back(this->comm_->start_all_reduce(sum.buffer(), ReduceOp::kSum));
   works.push_back(
-      this->comm->start_reduce_scatter(parts.buffer(), scattered.buffer(), ReduceOp::kSum, {}));
-  works.push_back(this->comm->start_exchange(ring));
+      this->comm_->start_reduce_scatter(parts.buffer(), scattered.buffer(), ReduceOp::kSum, {}));
+  works.push_back(this->comm_->start_exchange(ring));
   works.push_back(
-      this->comm->start_reduce_scatter(parts.buffer(), least.buffer(), ReduceOp::kMin, {}));
-  works.push_back(this->comm->start_all_reduce(most.buffer(), ReduceOp::kMax));
-  works.push_back(this->comm->start_all_gather(part.buffer(), gathered.buffer(), {}));
+      this->comm_->start_reduce_scatter(other_parts.buffer(), least.buffer(), ReduceOp::kMin, {}));
+  works.push_back(this->comm_->start_all_reduce(most.buffer(), ReduceOp::kMax));
+  works.push_back(this->comm_->start_all_gather(part.buffer(), gathered.buffer(), {}));
   // Ranks may wait in any order.
   if (rank % 2 == 0) std::reverse(works.begin(), works.end());
   for (const PendingWork& work : works) work->wait();
@@ -368,7 +370,8 @@ TYPED_TEST_P(Verbs, OperationsUnderWayDoNotDisturbEachOther) {
   most.expect([&](std::int64_t i) { return reduced(ReduceOp::kMax, size, i); });
   gathered.expect([&](std::int64_t i) { return value_of(static_cast<int>(i / count), i % count); });
   scattered.expect([&](std::int64_t i) { return reduced(ReduceOp::kSum, size, rank * count + i); });
-  least.expect([&](std::int64_t i) { return reduced(ReduceOp::kMin, size, rank * count + i); });
+  least.expect(
+      [&](std::int64_t i) { return 20 + reduced(ReduceOp::kMin, size, rank * count + i); });
   in.expect([&](std::int64_t i) { return value_of(this->previous(), i); });
 }
 
@@ -377,7 +380,7 @@ TYPED_TEST_P(Verbs, TwoCommunicatorsKeepTheirMessagesApart) {
   Array out[] = {this->array(64), this->array(64)};
   Array in[] = {this->array(64), this->array(64)};
   for (int c = 0; c < 2; ++c) {
-    out[c].fill([&](std::int64_t) { return 10 * c + this->comm->rank(); });
+    out[c].fill([&](std::int64_t) { return 10 * c + this->comm_->rank(); });
   }
   std::vector<PendingWork> works;
   const auto start = [&](Communicator& by, int c) {
@@ -386,13 +389,13 @@ TYPED_TEST_P(Verbs, TwoCommunicatorsKeepTheirMessagesApart) {
     works.push_back(by.start_exchange(ring));
   };
   // Ranks may use them in another order than each other (NCCL: once they are connected).
-  const bool any_order = TypeParam::kPlace == Place::kHost || this->comm->size() == 2;
-  if (!any_order || this->comm->rank() % 2 == 0) {
-    start(*this->comm, 0);
+  const bool any_order = TypeParam::kPlace == Place::kHost || this->comm_->size() == 2;
+  if (!any_order || this->comm_->rank() % 2 == 0) {
+    start(*this->comm_, 0);
     start(*other, 1);
   } else {
     start(*other, 1);
-    start(*this->comm, 0);
+    start(*this->comm_, 0);
   }
   for (const PendingWork& work : works) work->wait();
   for (int c = 0; c < 2; ++c) {
@@ -402,8 +405,8 @@ TYPED_TEST_P(Verbs, TwoCommunicatorsKeepTheirMessagesApart) {
 
 // Numbers whose sum depends on the order of addition.
 TYPED_TEST_P(Verbs, EveryRankReceivesTheSameBits) {
-  const int size = this->comm->size();
-  const int rank = this->comm->rank();
+  const int size = this->comm_->size();
+  const int rank = this->comm_->rank();
   for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16}) {
     for (const std::int64_t count : this->sizes()) {
       if (count > 10000) continue;
@@ -414,9 +417,9 @@ TYPED_TEST_P(Verbs, EveryRankReceivesTheSameBits) {
                             static_cast<int>((i + rank * 5) % 24) - 12);
         });
         if (blocking) {
-          this->comm->all_reduce(mine.buffer());
+          this->comm_->all_reduce(mine.buffer());
         } else {
-          this->comm->start_all_reduce(mine.buffer(), ReduceOp::kSum)->wait();
+          this->comm_->start_all_reduce(mine.buffer(), ReduceOp::kSum)->wait();
         }
         std::vector<std::byte> bytes = mine.read();
         std::vector<std::byte> first = bytes;
@@ -428,28 +431,28 @@ TYPED_TEST_P(Verbs, EveryRankReceivesTheSameBits) {
 }
 
 TYPED_TEST_P(Verbs, PollEndsAndADroppedWorkIsWaitedFor) {
-  const int size = this->comm->size();
+  const int size = this->comm_->size();
   const std::int64_t count = std::min<std::int64_t>(50000, TypeParam::kLargest);
   Array polled = this->array(count);
   Array dropped = this->array(count);
   for (Array* array : {&polled, &dropped}) {
-    array->fill([&](std::int64_t i) { return value_of(this->comm->rank(), i); });
+    array->fill([&](std::int64_t i) { return value_of(this->comm_->rank(), i); });
   }
-  const PendingWork work = this->comm->start_all_reduce(polled.buffer(), ReduceOp::kSum);
+  const PendingWork work = this->comm_->start_all_reduce(polled.buffer(), ReduceOp::kSum);
   while (!work->poll()) std::this_thread::yield();
   work->wait();
   polled.expect([&](std::int64_t i) { return reduced(ReduceOp::kSum, size, i); });
-  this->comm->start_all_reduce(dropped.buffer(), ReduceOp::kSum).reset();
+  this->comm_->start_all_reduce(dropped.buffer(), ReduceOp::kSum).reset();
   dropped.expect([&](std::int64_t i) { return reduced(ReduceOp::kSum, size, i); });
 }
 
 TYPED_TEST_P(Verbs, BarrierWaitsForTheLast) {
   using namespace std::chrono;
-  this->comm->barrier();
+  this->comm_->barrier();
   const auto begin = steady_clock::now();
   constexpr auto kDelay = milliseconds(60);
-  if (this->comm->rank() == this->comm->size() - 1) std::this_thread::sleep_for(kDelay);
-  this->comm->barrier();
+  if (this->comm_->rank() == this->comm_->size() - 1) std::this_thread::sleep_for(kDelay);
+  this->comm_->barrier();
   EXPECT_GE(steady_clock::now() - begin, kDelay / 2);
 }
 
@@ -477,13 +480,13 @@ TYPED_TEST_P(Verbs, AloneItCopiesAtMost) {
 
 TYPED_TEST_P(Verbs, ContradictingArgumentsAreRefused) {
   Array three = this->array(3);
-  Array four = this->array(4 * this->comm->size() + 1);
+  Array four = this->array(4 * this->comm_->size() + 1);
   Array bytes = this->array(3, DType::kUInt8);
-  EXPECT_THROW(this->comm->all_gather(three.buffer(), four.buffer()), std::logic_error);
-  EXPECT_THROW(this->comm->reduce_scatter(four.buffer(), three.buffer()), std::logic_error);
-  EXPECT_THROW(this->comm->all_reduce(bytes.buffer()), std::logic_error);
-  EXPECT_THROW(this->comm->broadcast(three.buffer(), this->comm->size()), std::logic_error);
-  EXPECT_THROW(this->comm->send(three.buffer(), -1), std::logic_error);
+  EXPECT_THROW(this->comm_->all_gather(three.buffer(), four.buffer()), std::logic_error);
+  EXPECT_THROW(this->comm_->reduce_scatter(four.buffer(), three.buffer()), std::logic_error);
+  EXPECT_THROW(this->comm_->all_reduce(bytes.buffer()), std::logic_error);
+  EXPECT_THROW(this->comm_->broadcast(three.buffer(), this->comm_->size()), std::logic_error);
+  EXPECT_THROW(this->comm_->send(three.buffer(), -1), std::logic_error);
 }
 
 REGISTER_TYPED_TEST_SUITE_P(Verbs, AllReduceGivesEveryRankTheReduction,

@@ -51,20 +51,20 @@ std::vector<int> ranks_where(const GridShape& shape, Predicate selects) {
 class GridTest : public testing::Test {
  protected:
   void SetUp() override {
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   }
-  int size = 0;
-  int rank = 0;
+  int size_ = 0;
+  int rank_ = 0;
 };
 
 TEST_F(GridTest, EachAxisHoldsTheRanksThatDifferInItOnly) {
-  for (const GridShape& shape : shapes_of(size)) {
+  for (const GridShape& shape : shapes_of(size_)) {
     SCOPED_TRACE(to_string(shape));
     const Grid grid(MPI_COMM_WORLD, shape);
     const GridCoordinate at = grid.at();
     using Place = const GridCoordinate&;
-    EXPECT_EQ(grid.rank(), rank);
+    EXPECT_EQ(grid.rank(), rank_);
     EXPECT_EQ(members(grid.world()), ranks_where(shape, [](Place) { return true; }));
     EXPECT_EQ(members(grid.dp()),
               ranks_where(shape, [&](Place o) { return o.tp == at.tp && o.pp == at.pp; }));
@@ -78,7 +78,7 @@ TEST_F(GridTest, EachAxisHoldsTheRanksThatDifferInItOnly) {
 }
 
 TEST_F(GridTest, EndsAndNeighboursJoinStagesOfOnePipeline) {
-  for (const GridShape& shape : shapes_of(size)) {
+  for (const GridShape& shape : shapes_of(size_)) {
     SCOPED_TRACE(to_string(shape));
     const Grid grid(MPI_COMM_WORLD, shape);
     const GridCoordinate at = grid.at();
@@ -101,20 +101,21 @@ TEST_F(GridTest, EndsAndNeighboursJoinStagesOfOnePipeline) {
 TEST_F(GridTest, CoordinatesFollowTheWorldGivenNotMpis) {
   // A world in reverse order: coordinates come from ranks there.
   MpiComm reversed;
-  check_mpi(MPI_Comm_split(MPI_COMM_WORLD, 0, -rank, reversed.out()));
-  const GridShape shape{.dp = 1, .tp = size, .pp = 1};
+  check_mpi(MPI_Comm_split(MPI_COMM_WORLD, 0, -rank_, reversed.out()));
+  const GridShape shape{.dp = 1, .tp = size_, .pp = 1};
   const Grid grid(reversed.get(), shape);
-  EXPECT_EQ(grid.at().tp, size - 1 - rank);
+  EXPECT_EQ(grid.at().tp, size_ - 1 - rank_);
 }
 
 TEST_F(GridTest, AShapeOfAnotherSizeIsRefused) {
-  EXPECT_THROW(Grid(MPI_COMM_WORLD, GridShape{.dp = size + 1, .tp = 1, .pp = 1}), std::logic_error);
+  EXPECT_THROW(Grid(MPI_COMM_WORLD, GridShape{.dp = size_ + 1, .tp = 1, .pp = 1}),
+               std::logic_error);
 }
 
 TEST_F(GridTest, FailuresComeBackAsCodesOnItsCommunicators) {
-  const Grid grid(MPI_COMM_WORLD, GridShape{.dp = size, .tp = 1, .pp = 1});
+  const Grid grid(MPI_COMM_WORLD, GridShape{.dp = size_, .tp = 1, .pp = 1});
   int value = 0;
-  EXPECT_THROW(check_mpi(MPI_Bcast(&value, 1, MPI_INT, size, grid.world())), std::runtime_error);
+  EXPECT_THROW(check_mpi(MPI_Bcast(&value, 1, MPI_INT, size_, grid.world())), std::runtime_error);
 }
 
 }  // namespace
