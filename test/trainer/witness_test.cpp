@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "cuboid/checkpoint/hdf5.hpp"
+#include "cuboid/model/initialize.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 #include "cuboid/optimizer/lr_schedule.hpp"
 #include "trainer/harness.hpp"
@@ -83,6 +84,22 @@ void write_model(WitnessFile& file, const ModelConfig& m) {
                   std::string(m.activation == Activation::kGelu ? "gelu" : "swiglu"));
 }
 
+// Biases and norms start at zero and one, where a mistake in them would not show: move them.
+void vary_vectors(WeightStore& store) {
+  for (const auto& weight : store.weights()) {
+    if (weight->decays || weight->gradient_only) continue;
+    for (LogicalParameter part : weight->parts) {
+      part.init = Init::kNormal;
+      part.init_std = 0.1;
+      const at::Tensor value = WeightStore::local_part(store.master(), *weight, part);
+      const at::Tensor change = at::zeros(value.sizes());
+      initialize(change, part, 23);
+      value.add_(change);
+    }
+  }
+  store.refresh_values();
+}
+
 // Trains for ten steps on one rank and writes down all of it.
 void record(const ModelConfig& model, const std::string& path) {
   test::RunOptions options{.model = model, .shape = {1, 1, 1}, .micro_batch_size = 4, .steps = 10};
@@ -91,6 +108,7 @@ void record(const ModelConfig& model, const std::string& path) {
   GridCommunicators communicators = make_grid_communicators(grid, Backend::kMpi);
   Stage stage(model, stage_place(model, 1, 0), *communicators.tp,
               {.seed = options.seed, .micro_batch_size = options.micro_batch_size});
+  vary_vectors(stage.store());
   TrainStep step(config, grid, communicators, stage);
   WitnessFile file(path);
   write_model(file, model);
