@@ -1,8 +1,8 @@
 """Speed of Cuboid against PyTorch on this machine's CPUs; bench/peers/compare.sh runs it.
 
 Each program is a process of its own, started afresh in every round, one after another: A B C,
-A B C, ... so that a machine that slows down does so for all of them. Both train on uniformly random
-token ids of the whole vocabulary. Prints a table and writes every step's time to a JSON file.
+A B C, ... so that a machine that slows down does so for all of them. Both train on random token ids.
+Prints a table and writes every step's time to a JSON file.
 """
 
 import argparse
@@ -108,13 +108,19 @@ def option_list(options):
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
-def random_tokens(vocabulary, steps_tokens):
-    """A folder with a training and a validation file in nanoGPT's format (raw uint16)."""
+def random_tokens(vocabulary, count):
+    """A folder with training and validation data: for bytes a text of random printable characters,
+    otherwise random ids in nanoGPT's format (raw uint16)."""
     folder = os.path.join(WORK, f"tokens-{vocabulary}")
-    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
     generator = np.random.default_rng(1)
-    for name, count in (("train.bin", 4 * steps_tokens), ("val.bin", steps_tokens)):
-        tokens = generator.integers(vocabulary, size=count + 1, dtype=np.uint16)
+    if vocabulary == 256:
+        characters = generator.integers(32, 127, size=4 * count, dtype=np.uint8)
+        characters.tofile(os.path.join(folder, "random.txt"))
+        return folder
+    for name, size in (("train.bin", 4 * count), ("val.bin", count)):
+        tokens = generator.integers(vocabulary, size=size + 1, dtype=np.uint16)
         tokens.astype("<u2").tofile(os.path.join(folder, name))
     return folder
 
