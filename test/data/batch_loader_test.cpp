@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <latch>
 #include <stdexcept>
 
 #include "cuboid/base/error.hpp"
@@ -161,6 +162,26 @@ TEST_F(BatchLoaderTest, ReadsAheadOfTheCaller) {
   EXPECT_EQ(wait_for(3), 3);  // before anyone asks
   loader.next();
   EXPECT_EQ(wait_for(7), 7);  // one step ahead, no further
+}
+
+// A read that was under way when seek() came is not handed out.
+TEST_F(BatchLoaderTest, SeekDropsTheReadUnderWay) {
+  std::latch reading(1), released(1);
+  std::atomic<bool> first{true};
+  const SampleOrder order = [&](std::int64_t sample) {
+    if (first.exchange(false)) {
+      reading.count_down();
+      released.wait();
+    }
+    return sample;
+  };
+  BatchLoader loader(BatchReader(split(), order, {kLength, 2, 1, 1, 0}));
+  reading.wait();
+  loader.seek(100);
+  released.count_down();
+  const Batch& batch = loader.next();
+  EXPECT_EQ(batch.consumed, 100);
+  EXPECT_EQ(batch.sample_ids, (std::vector<std::int64_t>{100, 101}));
 }
 
 TEST_F(BatchLoaderTest, ErrorsOfTheThreadReachTheCaller) {

@@ -162,6 +162,17 @@ TEST_F(TextTest, DamagedCacheIsPackedAgain) {
   expect_repacked(std::string(100, 'x'), "another file");
 }
 
+// As a token file that the user names, packed text must be whole in its header and size.
+TEST_F(TextTest, PackedTextThatIsCutIsRefused) {
+  write("a.txt", std::string(100, 'a'));
+  const std::string whole = read_file(prepare_text_cache(list(), out()).path);
+  EXPECT_EQ(TokenFile(write_file(folder_ / "x.bin", whole)).num_tokens(), 100);
+  for (const auto& damaged : {whole.substr(0, whole.size() - 1), whole + "x"}) {
+    const auto path = write_file(folder_ / "x.bin", damaged);
+    EXPECT_TRUE(contains(usage_error_of([&] { TokenFile{path}; }), "header is damaged"));
+  }
+}
+
 TEST_F(TextTest, CacheLeavesNothingElseBehind) {
   write("a.txt", "text\n");
   prepare_text_cache(list(), out());
