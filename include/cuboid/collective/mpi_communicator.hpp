@@ -24,7 +24,7 @@ struct MpiOptions {
 };
 
 // Sums in the order that MPI chooses (all_reduce) or in rank order (reduce_scatter: MPI's own is
-// several times slower, see bench/README.md). Progress is made inside calls of MPI, so an
+// several times slower, see src/collective/README.md). Progress is made inside calls of MPI, so an
 // operation under way advances in poll() and wait() of any communicator.
 class MpiCommunicator final : public Communicator {
  public:
