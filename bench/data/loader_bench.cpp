@@ -53,8 +53,8 @@ class TokensOnDisk {
 };
 
 const TokensOnDisk& tokens_on_disk() {
-  static const TokensOnDisk tokens;
-  return tokens;
+  static const TokensOnDisk kTokens;
+  return kTokens;
 }
 
 TokenSplit split() {
