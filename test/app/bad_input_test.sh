@@ -41,18 +41,21 @@ printf '\xff\xff%.0s' $(seq 20000) >"$work/ids.bin"
 expect_error "missing data" 2 "$work/none" -- "${tiny[@]}" --data-dir "$work/none"
 expect_error "empty folder" 1 "$work/empty" -- "${tiny[@]}" --data-dir "$work/empty"
 expect_error "empty file" 1 "$work/nothing.txt" -- "${tiny[@]}" --data-dir "$work/nothing.txt"
-expect_error "too short" 4 "$work/short.txt" -- "${tiny[@]}" --data-dir "$work/short.txt"
+expect_error "too short" 4 "short.txt: is too short: 4 training tokens" -- "${tiny[@]}" --data-dir "$work/short.txt"
 expect_error "odd size" 1 "$work/odd.bin" -- "${tiny[@]}" --data-dir "$work/odd.bin"
 expect_error "token ids beyond the vocabulary" 2 "$work/ids.bin" "65535" -- "${tiny[@]}" --data-dir "$work/ids.bin" --vocab-size 50257
 expect_error "folder without text" 1 "$work/binary" -- "${tiny[@]}" --data-dir "$work/binary"
 expect_error "header against size" 1 "$work/count.bin" -- "${tiny[@]}" --data-dir "$work/count.bin"
-if ((EUID != 0)); then
-  chmod 000 "$work/long.txt"
-  expect_error "unreadable" 1 "$work/long.txt" -- "${tiny[@]}" --data-dir "$work/long.txt"
-  chmod 600 "$work/long.txt"
-else
-  echo "SKIPPED unreadable file (root reads everything)"
-fi
+# Root reads everything, so as root another user looks at the file.
+chmod 000 "$work/long.txt"
+((EUID == 0)) && as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+mkdir -m 777 "$work/open"
+chmod 755 "$work"
+expect_error "unreadable" 1 "$work/long.txt" -- --preset tiny-gpt2 --max-steps 1 --output-dir "$work/open" --data-dir "$work/long.txt"
+mkdir -m 555 "$work/closed"
+expect_error "a folder that may not be written" 1 "$work/closed" -- --preset tiny-gpt2 --max-steps 1 --output-dir "$work/closed"
+as_user=()
+chmod 600 "$work/long.txt"
 
 # ---- Output and checkpoints
 : >"$work/file"

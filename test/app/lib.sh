@@ -5,6 +5,7 @@ program=build/${MODE:-release}/bin/cuboid
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
+as_user=()  # words before the program: another user
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
@@ -25,7 +26,7 @@ run() {
   local ranks=$1
   shift
   if ((ranks == 1)); then
-    timeout -k 5 "${LIMIT:-60}" "$program" "$@" >"$work/out" 2>"$work/err" </dev/null
+    timeout -k 5 "${LIMIT:-60}" "${as_user[@]}" "$program" "$@" >"$work/out" 2>"$work/err" </dev/null
   else
     timeout -k 5 "${LIMIT:-60}" mpirun -np "$ranks" "$program" "$@" >"$work/out" 2>"$work/err" </dev/null
   fi

@@ -77,7 +77,7 @@ run 2 presets
 (($(grep -c '^124m' "$work/out") == 1)) && ok || fail "presets are printed once"
 
 # ---- A rank that dies ends the job, and is named
-timeout -k 5 60 mpirun -np 4 "$program" pretrain "${base[@]}" --output-dir "$work/dies" --max-steps 100000 \
+timeout -k 5 60 mpirun -np 4 "$program" pretrain --preset tiny-gpt2 --device cpu --data-dir README.md --output-dir "$work/dies" --max-steps 100000 \
   --tensor-parallel-size 2 >"$work/out" 2>"$work/err" </dev/null &
 job=$!
 for _ in $(seq 100); do grep -q '^Step' "$work/out" && break; sleep 0.2; done
