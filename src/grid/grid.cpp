@@ -60,8 +60,9 @@ Grid::Grid(MPI_Comm world, const GridShape& shape) : shape_(shape) {
   MpiComm second = split(
       world, even ? (has_previous ? pair(at_.pp - 1) : alone) : (has_next ? pair(at_.pp) : alone),
       at_.pp);
-  with_next_ = even ? std::move(first) : std::move(second);
-  with_previous_ = even ? std::move(second) : std::move(first);
+  if (!even) std::swap(first, second);
+  with_next_ = std::move(first);
+  with_previous_ = std::move(second);
 }
 
 }  // namespace cuboid

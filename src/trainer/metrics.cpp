@@ -1,5 +1,6 @@
 #include "cuboid/trainer/metrics.hpp"
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -42,8 +43,7 @@ std::string log_line(const StepMetrics& m) {
       "Step %ld | Loss: %.4f | LR: %.2e | Throughput: %.2f samples/s | Tokens/s: %s | "
       "Grad norm: %.4f | Step: %.1f ms",
       static_cast<long>(m.step), m.loss, m.learning_rate, m.samples_per_second,
-      grouped(static_cast<std::int64_t>(m.tokens_per_second + 0.5)).c_str(), m.grad_norm,
-      m.step_ms);
+      grouped(std::llround(m.tokens_per_second)).c_str(), m.grad_norm, m.step_ms);
   if (m.mfu > 0.0) line += format(" | MFU: %.1f%%", 100.0 * m.mfu);
   if (m.validation_loss) line += format(" | Validation loss: %.4f", *m.validation_loss);
   return line;
