@@ -217,12 +217,7 @@ void check_schedule(Findings& findings) {
   const std::int64_t warmup = optimizer.warmup_steps.value_or(0);
   const std::int64_t share =
       std::llround(optimizer.warmup_ratio * static_cast<double>(train.max_steps));
-  if (warmup > train.max_steps) {
-    findings.add({"warmup-steps", "max-steps"},
-                 findings.value_of("warmup-steps") + " is more than " +
-                     findings.value_of("max-steps") + "; legal: --warmup-steps 0 to " +
-                     std::to_string(train.max_steps));
-  } else if (optimizer.warmup_ratio > 0 && warmup != share) {
+  if (optimizer.warmup_ratio > 0 && warmup != share) {
     findings.add({"warmup-steps", "warmup-ratio", "max-steps"},
                  findings.value_of("warmup-steps") + " contradicts " +
                      findings.value_of("warmup-ratio") + " of " + findings.value_of("max-steps") +
@@ -233,12 +228,6 @@ void check_schedule(Findings& findings) {
                  findings.value_of("min-learning-rate") + " is above " +
                      findings.value_of("learning-rate") + "; legal: --min-learning-rate 0 to " +
                      find_option("learning-rate")->get(findings.resolved()));
-  }
-  if (train.eval_interval > 0 && train.eval_steps == 0) {
-    findings.add({"eval-interval", "eval-steps"}, findings.value_of("eval-interval") +
-                                                      " with --eval-steps 0 never validates; "
-                                                      "legal: --eval-steps 1 or more, or "
-                                                      "--eval-interval 0");
   }
 }
 

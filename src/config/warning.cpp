@@ -34,8 +34,20 @@ std::vector<std::string> find_warnings(const Config& config) {
   warn_of_bubble(config, warnings);
   warn_of_interval("save-interval", config.checkpoint.save_interval, "checkpoints", config,
                    warnings);
-  warn_of_interval("eval-interval", config.train.eval_interval, "validates", config, warnings);
+  if (config.train.eval_steps > 0) {
+    warn_of_interval("eval-interval", config.train.eval_interval, "validates", config, warnings);
+  }
+  if (config.train.eval_interval > 0 && config.train.eval_steps == 0) {
+    warnings.emplace_back("--eval-interval has no effect with --eval-steps 0: nothing validates");
+  }
   const auto& optimizer = config.optimizer;
+  const std::int64_t warmup = optimizer.warmup_steps.value_or(0);
+  if (warmup > config.train.max_steps) {
+    warnings.push_back(
+        format("--warmup-steps %ld goes beyond --max-steps %ld: the learning rate "
+               "never reaches --learning-rate",
+               static_cast<long>(warmup), static_cast<long>(config.train.max_steps)));
+  }
   const bool unused_floor = optimizer.lr_schedule == LrSchedule::kConstant &&
                             optimizer.min_learning_rate.has_value() &&
                             *optimizer.min_learning_rate != optimizer.learning_rate;

@@ -252,16 +252,15 @@ TEST(ParseOptions, MistakesOfAResponseFileNameIt) {
 
 TEST(ParseOptions, ListsAllProblemsAtOnce) {
   const Facts facts{.world_size = 6, .data = DataFacts{}};
-  const auto problems =
-      problems_of({"--hidden-size", "abc", "--sed", "3", "--lr-schedule", "step", "stray",
-                   "--tensor-parallel-size", "4", "--warmup-steps", "2000"},
-                  facts);
+  const auto problems = problems_of({"--hidden-size", "abc", "--sed", "3", "--lr-schedule", "step",
+                                     "stray", "--tensor-parallel-size", "4", "--min-lr", "1"},
+                                    facts);
   const std::vector<std::string> parts{"'--sed'",
                                        "'stray'",
                                        "--hidden-size abc",
                                        "--lr-schedule",
                                        "does not divide the world of 6 ranks",
-                                       "--warmup-steps 2000"};
+                                       "--min-learning-rate 1"};
   ASSERT_EQ(problems.size(), parts.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     EXPECT_TRUE(contains(problems[i], parts[i])) << problems[i];
