@@ -128,23 +128,24 @@ std::map<std::string, at::Tensor> gather(const WeightStore& store, const at::Ten
 RunResult train(MPI_Comm world, const RunOptions& options) {
   const Config config = make_config(options);
   const Grid grid(world, options.shape);
-  GridCommunicators communicators = make_grid_communicators(grid, Backend::kMpi);
+  GridCommunicators communicators = make_grid_communicators(grid, options.backend);
   Stage stage(config.model, stage_place(config.model, options.shape.pp, grid.at().pp),
               *communicators.tp,
               {.dtype = options.dtype,
-               .device = at::kCPU,
+               .device = options.device,
                .seed = options.seed,
                .micro_batch_size = options.micro_batch_size});
   TrainStep step(config, grid, communicators, stage);
   RunResult result;
-  result.initial =
-      gather(stage.store(), stage.store().master(), grid, *communicators.model_parallel);
+  // Parameters are compared on the host, whatever the run itself communicates through.
+  const auto plane = make_communicator(Backend::kMpi, grid.model_parallel(), "gather");
+  result.initial = gather(stage.store(), stage.store().master(), grid, *plane);
   for (std::int64_t i = 0; i < options.steps; ++i) {
     const StepResult one = step.run(make_batch(config, options.shape, grid.at().dp, i), i);
     result.losses.push_back(one.loss);
     result.grad_norms.push_back(one.grad_norm);
   }
-  result.final = gather(stage.store(), stage.store().master(), grid, *communicators.model_parallel);
+  result.final = gather(stage.store(), stage.store().master(), grid, *plane);
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cuboid/collective/backend.hpp"
 #include "cuboid/config/config.hpp"
 #include "cuboid/grid/grid.hpp"
 #include "cuboid/trainer/train_step.hpp"
@@ -27,6 +28,8 @@ struct RunOptions {
   std::int64_t steps = 20;
   at::ScalarType dtype = at::kFloat;
   std::uint64_t seed = 7;
+  at::Device device = at::kCPU;
+  Backend backend = Backend::kMpi;
 };
 
 struct RunResult {
