@@ -40,7 +40,7 @@ void CheckpointReader::open() {
   const Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
   check_hdf5(H5Pset_sieve_buf_size(access.get(), kSieveBytes), path_);
   // Readers need no lock, and some file systems have none.
-  check_hdf5(H5Pset_file_locking(access.get(), 0, 1), path_);
+  check_hdf5(H5Pset_file_locking(access.get(), false, true), path_);
   file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access.get()),
                               "cannot open checkpoint '" + path_ + "'"));
 }

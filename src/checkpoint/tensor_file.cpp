@@ -126,7 +126,7 @@ std::vector<Range> create_checkpoint_file(const std::string& path, const Metadat
   check_hdf5(H5Pset_layout(creation.get(), H5D_CONTIGUOUS), what);
   check_hdf5(H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY), what);
   check_hdf5(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER), what);
-  check_hdf5(H5Pset_obj_track_times(creation.get(), 0), what);
+  check_hdf5(H5Pset_obj_track_times(creation.get(), false), what);
   std::vector<Range> ranges;
   for (const TensorInfo& tensor : tensors)
     ranges.push_back(create_tensor(file.get(), tensor, links.get(), creation.get()));

@@ -27,7 +27,7 @@ struct SaveOptions {
   bool reserve_space = true;
   // Memory that a rank takes three times over, at most, while ranks bring boxes of columns into
   // runs of the file.
-  std::int64_t exchange_bytes = std::int64_t{32} << 20;
+  std::int64_t exchange_bytes = std::int64_t{4} << 20;
 };
 
 // Collective over `comm`, which no other thread may use meanwhile; neither may any use HDF5, which
