@@ -7,6 +7,10 @@ DEPS_DIR ?= .deps
 PREFIX   ?= /usr/local
 -include env/site.mk
 B := build/$(MODE)
+# One compiler a core, up to 16 (0.6 GB each); `make -jN` wins.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell n=$$(nproc); echo $$((n > 16 ? 16 : n)))
+endif
 
 # ---- Where the dependencies are -------------------------------------------------------------
 TORCH  := $(abspath $(or $(TORCH_DIR),$(DEPS_DIR)/libtorch/torch))

@@ -48,6 +48,7 @@ run=(bin/cuboid pretrain --preset demo --max-steps 50 --device cuda --eval-steps
 check "demo on one GPU, fp32" "${run[@]}" --output-dir "$out/fp32"
 check "demo on one GPU, bf16" "${run[@]}" --output-dir "$out/bf16" --dtype bf16
 check "demo on the CPU" bin/cuboid pretrain --preset demo --max-steps 50 --device cpu --eval-steps 2 --output-dir "$out/cpu"
+# shellcheck disable=SC2016  # the inner shell expands it
 check "the last losses agree to 2 %" bash -c '
   last() { tail -n 1 "$1/metrics.jsonl" | sed -E "s/.*\"loss\":([^,]*).*/\1/"; }
   awk -v a="$(last "$0/cpu")" -v b="$(last "$0/fp32")" -v c="$(last "$0/bf16")" \
