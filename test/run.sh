@@ -26,9 +26,11 @@ report() { # source ranks rc log seconds passed failed skipped
   total_passed=$((total_passed + $6)) total_failed=$((total_failed + $7)) total_skipped=$((total_skipped + $8))
   printf '%-46s %5s %7s passed %3s failed %3s skipped %6s s\n' "$1" "$2" "$6" "$7" "$8" "$5"
   # Skipped tests are named, with their reasons.
-  sed -nE 's/^\[  SKIPPED \] (.*) \([0-9]+ ms\).*/\1/p; s/^SKIPPED (.*)/\1/p' "$4" | sort -u | paste -sd, |
-    sed 's/,/, /g; s/^./skipped: &/' | fold -sw 100 | sed 's/^/    /'
-  grep -hA1 ': Skipped' "$4" | grep -vE ': Skipped|^--' | sort -u | sed 's/^./    because: &/'
+  if (($8 > 0)); then
+    sed -nE 's/^\[  SKIPPED \] (.*) \([0-9]+ ms\).*/\1/p; s/^SKIPPED (.*)/\1/p' "$4" | sort -u | paste -sd, |
+      sed 's/,/, /g; s/^/skipped: /' | fold -sw 100 | sed 's/^/    /'
+    grep -hA1 ': Skipped' "$4" | grep -vE ': Skipped|^--' | sort -u | sed 's/^/    because: /'
+  fi
   if (($3 != 0 || $7 > 0)); then
     (($3 == 124 || $3 == 137)) && echo "    TIMED OUT"
     tail -n 40 "$4" | sed 's/^/    | /'
