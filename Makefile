@@ -86,6 +86,10 @@ install: bin/cuboid  ## copy program, headers and library to DESTDIR/PREFIX
 	install -m 644 $(call archives,trainer) -t $(DESTDIR)$(PREFIX)/lib/
 	cp -r include/cuboid $(DESTDIR)$(PREFIX)/include/
 
+uninstall:  ## remove what install copied
+	rm -f $(DESTDIR)$(PREFIX)/bin/cuboid $(DESTDIR)$(PREFIX)/lib/libcuboid_*.a
+	rm -rf $(DESTDIR)$(PREFIX)/include/cuboid
+
 clean:  ## remove what was built (not what was installed)
 	rm -rf build bin
 
