@@ -163,6 +163,7 @@ void Trainer::save() {
   metadata.history = history_;
   const StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
   save_checkpoint(path, grid_.world(), state.slices, metadata);
+  last_saved_ = path;
   saving_seconds_ += timer.seconds();
   print(format("Saved %s in %s", path.c_str(), short_duration(timer.seconds()).c_str()));
 }
@@ -197,7 +198,7 @@ void Trainer::print_summary(double seconds) {
   }
   if (validation_loss_) rows.push_back({"Validation loss", format("%.4f", *validation_loss_)});
   rows.push_back({"Peak memory", short_bytes(memory) + " of the largest rank"});
-  rows.push_back({"Checkpoint", checkpoint_path(config_.checkpoint.output_dir, completed_)});
+  if (!last_saved_.empty()) rows.push_back({"Checkpoint", last_saved_});
   print("\nDone\n" + table(rows, "  "));
 }
 

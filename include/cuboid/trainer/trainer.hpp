@@ -63,6 +63,7 @@ class Trainer {
   ProgressLine progress_;
   History history_;
   std::string digest_;
+  std::string last_saved_;  // checkpoint of this run
   std::optional<double> validation_loss_;
   double training_seconds_ = 0.0;
   double saving_seconds_ = 0.0;
