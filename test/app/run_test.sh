@@ -86,4 +86,15 @@ kill -SEGV "$victim"
 wait $job
 rc=$?
 { ((rc != 0 && rc != 124)) && grep -q 'rank 2 (dp 1, tp 0, pp 0) died of SIGSEGV' "$work/err"; } && ok || fail "dying rank" "exit $rc" "$(head -n 5 "$work/err")"
+
+# ---- A rank that throws alone ends the job, and is named: only rank 0 writes metrics
+mkdir -p "$work/throws/metrics.jsonl"
+run 4 pretrain "${base[@]}" --output-dir "$work/throws" --tensor-parallel-size 2 --micro-batch-size 2
+{ ((rc == 1)) && grep -q 'rank 0 (dp 0, tp 0, pp 0) failed' "$work/err" && grep -q "$work/throws/metrics.jsonl" "$work/err"; } && ok ||
+  fail "throwing rank" "exit $rc" "$(head -n 5 "$work/err")"
+
+# ---- A checkpoint cut in half is refused and named
+head -c 500000 "$work/a/checkpoint-6.h5" >"$work/half.h5"
+run 2 pretrain "${base[@]}" --output-dir "$work/half" --micro-batch-size 2 --resume "$work/half.h5"
+{ ((rc == 2)) && grep -q "$work/half.h5" "$work/err"; } && ok || fail "half a checkpoint" "exit $rc" "$(head -n 5 "$work/err")"
 finish
