@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
 #include "cuboid/checkpoint/load.hpp"
@@ -52,9 +53,17 @@ BatchReader Trainer::reader(const TokenSplit& tokens, SampleOrder order) const {
 void Trainer::resume(const std::string& path) {
   const StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
   const Metadata metadata = load_checkpoint(path, grid_.world(), state.slices);
+  if (metadata.seed != static_cast<std::uint64_t>(config_.train.seed)) {
+    throw UsageError(format(
+        "--seed %ld contradicts --resume %s: that run's order of samples comes "
+        "from seed %lu; legal: --seed %lu",
+        static_cast<long>(config_.train.seed), path.c_str(),
+        static_cast<unsigned long>(metadata.seed), static_cast<unsigned long>(metadata.seed)));
+  }
   restore_state(state, stage_.store(), step_.optimizer());
   step_.optimizer().set_num_steps(metadata.step);
   completed_ = resumed_at_ = metadata.step;
+  consumed_ = metadata.consumed_samples;
   history_ = metadata.history;
   digest_ = metadata.sample_digest;
   print("Resumed from " + path + " at step " + std::to_string(completed_));
@@ -67,8 +76,7 @@ bool Trainer::is_due(std::int64_t interval) const {
 void Trainer::run() {
   const TrainSampler sampler(dataset_.train.size(), config_.model.seq_length,
                              static_cast<std::uint64_t>(config_.train.seed));
-  BatchLoader loader(reader(dataset_.train, order_of(sampler)),
-                     completed_ * config_.batch.global_batch_size);
+  BatchLoader loader(reader(dataset_.train, order_of(sampler)), consumed_);
   if (speaks()) metrics_file_.emplace(config_.checkpoint.output_dir, completed_);
   const Timer timer;
   bool saved = true;
@@ -94,6 +102,7 @@ void Trainer::train_one_step(BatchLoader& loader) {
                static_cast<long>(completed_ + 1), result.loss, result.grad_norm));
   }
   ++completed_;
+  consumed_ += config_.batch.global_batch_size;
   training_seconds_ += ms * 1e-3;
   StepMetrics metrics = measure(result, batch, ms);
   digest_ = batch.digest;
@@ -101,7 +110,7 @@ void Trainer::train_one_step(BatchLoader& loader) {
   history_.loss.push_back(result.loss);
   history_.grad_norm.push_back(result.grad_norm);
   history_.learning_rate.push_back(result.learning_rate);
-  history_.consumed_samples.push_back(completed_ * config_.batch.global_batch_size);
+  history_.consumed_samples.push_back(consumed_);
   const bool last = completed_ == config_.train.max_steps;
   if (config_.train.eval_steps > 0 && (last || is_due(config_.train.eval_interval))) {
     metrics.validation_loss = validation_loss_ = validate();
@@ -127,7 +136,7 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
           .loss = result.loss,
           .grad_norm = result.grad_norm,
           .learning_rate = result.learning_rate,
-          .tokens = completed_ * config_.batch.global_batch_size * config_.model.seq_length,
+          .tokens = consumed_ * config_.model.seq_length,
           .samples_per_second = samples / (ms * 1e-3),
           .tokens_per_second = tokens_per_second,
           .step_ms = ms,
@@ -153,7 +162,7 @@ void Trainer::save() {
   const std::string path = checkpoint_path(config_.checkpoint.output_dir, completed_);
   Metadata metadata;
   metadata.step = completed_;
-  metadata.consumed_samples = completed_ * config_.batch.global_batch_size;
+  metadata.consumed_samples = consumed_;
   metadata.tokens = metadata.consumed_samples * config_.model.seq_length;
   metadata.seed = static_cast<std::uint64_t>(config_.train.seed);
   metadata.sample_digest = digest_;

@@ -87,6 +87,12 @@ wait $job
 rc=$?
 { ((rc != 0 && rc != 124)) && grep -q 'rank 2 (dp 1, tp 0, pp 0) died of SIGSEGV' "$work/err"; } && ok || fail "dying rank" "exit $rc" "$(head -n 5 "$work/err")"
 
+# ---- Another batch size goes on where the samples stopped; another seed is refused
+run 1 pretrain "${base[@]}" --output-dir "$work/small" --micro-batch-size 4 --save-interval 3
+run 1 pretrain "${base[@]}" --output-dir "$work/large" --micro-batch-size 8 --resume "$work/small/checkpoint-3.h5"
+[[ $(metric "$work/large/metrics.jsonl" 4 tokens) == $(((3 * 4 + 8) * 32)) ]] && ok || fail "consumed samples" "$(head -n 1 "$work/large/metrics.jsonl")"
+expect_error "another seed" 2 "--seed 5" -- "${base[@]}" --output-dir "$work/seed" --micro-batch-size 2 --seed 5 --resume "$work/small/checkpoint-3.h5"
+
 # ---- A rank that throws alone ends the job, and is named: only rank 0 writes metrics
 mkdir -p "$work/throws/metrics.jsonl"
 run 4 pretrain "${base[@]}" --output-dir "$work/throws" --tensor-parallel-size 2 --micro-batch-size 2

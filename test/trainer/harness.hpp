@@ -36,7 +36,6 @@ struct RunResult {
   std::vector<double> losses, grad_norms;
   // Whole logical tensors by name, fp64 on the host, the same on all ranks of the run.
   std::map<std::string, at::Tensor> initial, final;
-  double validation_loss = 0.0;
 };
 
 Config make_config(const RunOptions& options);

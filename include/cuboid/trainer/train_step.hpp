@@ -33,8 +33,6 @@ class TrainStep {
   double evaluate(const BatchReader& reader, std::int64_t num_batches);
 
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
-  [[nodiscard]] double pipeline_wait_seconds() const { return executor_.wait_seconds(); }
-  [[nodiscard]] double reducer_wait_seconds() const { return reducer_.wait_seconds(); }
 
  private:
   [[nodiscard]] std::vector<MicroBatch> micro_batches(const Batch& batch) const;

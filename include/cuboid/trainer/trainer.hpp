@@ -1,7 +1,6 @@
 // The training loop: steps, validation, checkpoints, and what is printed about them.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -32,8 +31,8 @@ class Trainer {
   Trainer(const Config& config, const Grid& grid, GridCommunicators& communicators,
           const Dataset& dataset, Stage& stage, TrainerOptions options);
 
-  // Continues from a checkpoint of the same run. Collective. Throws UsageError when the file does
-  // not fit.
+  // Continues from a checkpoint of the same run. Collective. Throws UsageError when the file or
+  // its seed does not fit.
   void resume(const std::string& path);
   // Trains from the step reached until max_steps. Collective. Throws Diverged.
   void run();
@@ -57,6 +56,7 @@ class Trainer {
   TrainerOptions options_;
   TrainStep step_;
   std::int64_t completed_ = 0;  // steps
+  std::int64_t consumed_ = 0;   // samples; a resumed run may have had other batch sizes
   std::int64_t resumed_at_ = 0;
   std::optional<MetricsFile> metrics_file_;
   LogInterval interval_;
