@@ -4,6 +4,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "cuboid/checkpoint/damage.hpp"
 #include "cuboid/checkpoint/wire.hpp"
 #include "cuboid/grid/grid.hpp"
 
@@ -12,6 +13,8 @@ namespace cuboid {
 Outcome attempt(const std::function<void()>& step) {
   try {
     step();
+  } catch (const DamagedCheckpoint& error) {
+    return {Outcome::Kind::kDamaged, error.problems()};
   } catch (const UsageError& error) {
     return {Outcome::Kind::kUsage, error.problems()};
   } catch (const SystemError& error) {
@@ -50,6 +53,7 @@ void agree(MPI_Comm comm, const Outcome& outcome, std::source_location where) {
     for (const auto& problem : problems)
       if (std::ranges::find(all, problem) == all.end()) all.push_back(problem);
   }
+  if (worst == static_cast<int>(Outcome::Kind::kDamaged)) throw DamagedCheckpoint(all);
   throw UsageError(all);
 }
 

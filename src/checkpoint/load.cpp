@@ -7,6 +7,7 @@
 
 #include "cuboid/base/text.hpp"
 #include "cuboid/checkpoint/agreement.hpp"
+#include "cuboid/checkpoint/damage.hpp"
 #include "cuboid/checkpoint/digest.hpp"
 #include "cuboid/checkpoint/reader.hpp"
 #include "cuboid/checkpoint/wire.hpp"
@@ -198,7 +199,7 @@ std::vector<Judged> judge_all(MPI_Comm comm, std::span<const TensorInfo> tensors
 }
 
 // Collective: verifies what the boxes read do not decide, tensor by tensor on one rank each, and
-// throws UsageError with all that are damaged.
+// throws DamagedCheckpoint with all that are damaged.
 void verify(const CheckpointReader& reader, MPI_Comm comm, std::vector<Judged> judged) {
   int rank = 0;
   int size = 0;
@@ -216,7 +217,7 @@ void verify(const CheckpointReader& reader, MPI_Comm comm, std::vector<Judged> j
       if (judged[t].verdict == Verdict::kBad)
         problems.push_back(damage_text(reader.path(), tensor, judged[t].digest));
     }
-    if (!problems.empty()) throw UsageError(problems);
+    if (!problems.empty()) throw DamagedCheckpoint(problems);
   });
 }
 

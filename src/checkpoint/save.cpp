@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <ctime>
 
 #include "cuboid/base/text.hpp"
 #include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/file.hpp"
+#include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/hdf5.hpp"
 #include "cuboid/checkpoint/save_plan.hpp"
 #include "cuboid/checkpoint/seal.hpp"
@@ -23,9 +23,6 @@
 
 namespace cuboid {
 namespace {
-
-constexpr std::string_view kPrefix = "checkpoint-";
-constexpr std::string_view kSuffix = ".h5";
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
@@ -143,26 +140,6 @@ std::vector<Range> begin_file(const std::string& path, const SavePlan& plan,
 }
 
 }  // namespace
-
-std::string checkpoint_path(const std::string& folder, std::int64_t step) {
-  return folder + "/" + std::string(kPrefix) + std::to_string(step) + std::string(kSuffix);
-}
-
-std::optional<std::int64_t> step_of_checkpoint(std::string_view file_name) {
-  if (!file_name.starts_with(kPrefix) || !file_name.ends_with(kSuffix)) return std::nullopt;
-  if (file_name.size() <= kPrefix.size() + kSuffix.size()) return std::nullopt;
-  const std::string_view digits =
-      file_name.substr(kPrefix.size(), file_name.size() - kPrefix.size() - kSuffix.size());
-  std::int64_t step = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  if (digits != std::to_string(step) || step < 0) return std::nullopt;
-  return step;
-}
-
-std::string partial_path(const std::string& path) {
-  return path + ".partial";
-}
 
 void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const TensorSlice> slices,
                      const Metadata& metadata, const SaveOptions& options) {

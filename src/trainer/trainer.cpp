@@ -8,6 +8,7 @@
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
+#include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/load.hpp"
 #include "cuboid/checkpoint/save.hpp"
 #include "cuboid/config/model_size.hpp"

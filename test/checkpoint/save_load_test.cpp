@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cuboid/checkpoint/digest.hpp"
+#include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/load.hpp"
 #include "cuboid/checkpoint/reader.hpp"
 #include "cuboid/checkpoint/save.hpp"

@@ -16,7 +16,7 @@ namespace cuboid {
 
 // How a step went on one rank.
 struct Outcome {
-  enum class Kind : unsigned char { kGood, kUsage, kSystem, kInvariant };
+  enum class Kind : unsigned char { kGood, kDamaged, kUsage, kSystem, kInvariant };
   Kind kind = Kind::kGood;
   std::vector<std::string> problems;
 };
@@ -26,7 +26,8 @@ Outcome attempt(const std::function<void()>& step);
 
 // Collective. Returns where every rank's outcome is good. Otherwise throws the same on all ranks,
 // of the worst kind that any rank had: std::logic_error (a broken invariant) or SystemError of the
-// lowest rank that had one, or UsageError with the problems of all ranks, each once.
+// lowest rank that had one, or UsageError (DamagedCheckpoint where no rank has found anything
+// worse) with the problems of all ranks, each once.
 void agree(MPI_Comm comm, const Outcome& outcome,
            std::source_location where = std::source_location::current());
 

@@ -4,23 +4,13 @@
 #include <mpi.h>
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "cuboid/checkpoint/metadata.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
 
 namespace cuboid {
-
-// FOLDER/checkpoint-STEP.h5, STEP without leading zeros.
-std::string checkpoint_path(const std::string& folder, std::int64_t step);
-// The step in such a file's name (without folder); none where the name is another.
-std::optional<std::int64_t> step_of_checkpoint(std::string_view file_name);
-// The name under which a checkpoint grows until it is whole. A file of such a name that no process
-// is writing is left over from a job that died, and may be removed.
-std::string partial_path(const std::string& path);
 
 struct SaveOptions {
   // Sets the disk space aside before anything is written, so that a full disk is noticed at once.
