@@ -5,6 +5,8 @@
 #include <charconv>
 #include <system_error>
 
+#include "cuboid/base/text.hpp"
+
 namespace cuboid {
 namespace {
 
@@ -33,6 +35,41 @@ bool is_within(double value, Bound low, Bound high) {
 
 bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+constexpr std::int64_t kDay = 24 * 3600;
+
+// The numbers of "1:02:03"; none where a part is no number.
+std::optional<std::vector<std::int64_t>> parts_of(std::string_view text) {
+  std::vector<std::int64_t> parts;
+  while (true) {
+    const std::size_t colon = text.find(':');
+    const auto part = whole_text<std::int64_t>(text.substr(0, colon));
+    if (!part || *part < 0 || *part > 1000 * kDay) return std::nullopt;
+    parts.push_back(*part);
+    if (colon == std::string_view::npos) return parts;
+    text.remove_prefix(colon + 1);
+  }
+}
+
+std::optional<std::int64_t> seconds_of(std::string_view text) {
+  const std::size_t dash = text.find('-');
+  const bool has_days = dash != std::string_view::npos;
+  const auto days = has_days ? whole_text<std::int64_t>(text.substr(0, dash)) : 0;
+  auto parts = parts_of(has_days ? text.substr(dash + 1) : text);
+  if (!days || *days < 0 || *days > 1000 || !parts || parts->size() > 3) return std::nullopt;
+  // After days the first part is hours; without them a single one, or the first of two, is minutes.
+  if (!has_days && parts->size() < 3) parts->insert(parts->begin(), 0);
+  parts->resize(3);
+  const std::int64_t seconds = *days * kDay + (*parts)[0] * 3600 + (*parts)[1] * 60 + (*parts)[2];
+  if (seconds < 1 || seconds > 1000 * kDay) return std::nullopt;
+  return seconds;
+}
+
+std::string slurm_time(std::int64_t seconds) {
+  const std::string days = seconds >= kDay ? std::to_string(seconds / kDay) + "-" : "";
+  return days + format("%02ld:%02ld:%02ld", static_cast<long>(seconds % kDay / 3600),
+                       static_cast<long>(seconds % 3600 / 60), static_cast<long>(seconds % 60));
 }
 
 template <typename T>
@@ -72,6 +109,13 @@ Codec<double> real(Bound low, Bound high) {
 
 Codec<bool> boolean() {
   return choice<bool>({{"true", true}, {"false", false}});
+}
+
+Codec<std::int64_t> duration() {
+  return {"TIME",
+          "a time as SLURM writes it, from 0:01 to 1000 days: MIN, MIN:SEC, H:MIN:SEC, DAYS-H, "
+          "DAYS-H:MIN or DAYS-H:MIN:SEC",
+          seconds_of, slurm_time};
 }
 
 Codec<std::string> path(std::string value_name) {

@@ -31,6 +31,9 @@ Codec<std::int64_t> integer(std::int64_t low, std::int64_t high);
 // "0.1", "3e-4"; no infinities, no NaN. Written with the fewest digits that read back the same.
 Codec<double> real(Bound low, Bound high);
 Codec<bool> boolean();
+// A time of at least a second as SLURM writes it, in seconds: "MIN", "MIN:SEC", "H:MIN:SEC",
+// "DAYS-H", "DAYS-H:MIN" or "DAYS-H:MIN:SEC".
+Codec<std::int64_t> duration();
 // The path of a file or folder: not empty, no control characters, at most 4096 bytes.
 Codec<std::string> path(std::string value_name);
 

@@ -227,12 +227,16 @@ void add_training(Table table) {
             "Steps between validations; 0: only at the end"})
       .add(Entry{"eval-steps", kIn, &TrainConfig::eval_steps, interval,
                  "Global batches of one validation; 0: never validate"}
-               .alias("eval-iters"));
+               .alias("eval-iters"))
+      .add(Entry{"time-limit", kIn, &TrainConfig::time_limit, or_auto(duration()),
+                 "Save in time before this much time has passed, and end with exit code 75; auto: "
+                 "the end of the SLURM job, where there is one"}
+               .alias("exit-duration-in-mins"));
 }
 
 void add_data_and_output(Table table) {
-  auto resume = path("FILE|none");
-  resume.legal = "none, or " + resume.legal;
+  auto resume = path("auto|FILE|none");
+  resume.legal = "auto, none, or " + resume.legal;
   constexpr auto kSave = &Config::checkpoint;
   table
       .add({"data-dir", &Config::data, &DataConfig::data_dir, or_auto(path("PATH")),
@@ -242,7 +246,17 @@ void add_data_and_output(Table table) {
                .alias("save"))
       .add({"save-interval", kSave, &CheckpointConfig::save_interval, integer(0, kMaxSteps),
             "Steps between checkpoints; 0: only at the end"})
-      .add({"resume", kSave, &CheckpointConfig::resume, resume, "Checkpoint file to go on from"});
+      .add(Entry{"save-async", kSave, &CheckpointConfig::save_async, boolean(),
+                 "Write checkpoints in the background, from a copy in memory"}
+               .alias("async-save", "true"))
+      .add({"keep-last", kSave, &CheckpointConfig::keep_last, integer(0, kMaxSteps),
+            "Newest checkpoints that stay; older ones go once a new one is proven; 0: all stay"})
+      .add(Entry{"keep-every", kSave, &CheckpointConfig::keep_every, integer(0, kMaxSteps),
+                 "Checkpoints of multiples of this step stay as well; 0: no others"}
+               .alias("save-retain-interval"))
+      .add({"resume", kSave, &CheckpointConfig::resume, resume,
+            "Checkpoint to go on from; auto: the newest whole one of output-dir, or from the "
+            "start where there is none"});
 }
 
 void add_runtime(Table table) {

@@ -40,6 +40,9 @@ std::vector<std::string> find_warnings(const Config& config) {
   if (config.train.eval_interval > 0 && config.train.eval_steps == 0) {
     warnings.emplace_back("--eval-interval has no effect with --eval-steps 0: nothing validates");
   }
+  if (config.checkpoint.keep_every > 0 && config.checkpoint.keep_last == 0) {
+    warnings.emplace_back("--keep-every has no effect with --keep-last 0: every checkpoint stays");
+  }
   const auto& optimizer = config.optimizer;
   const std::int64_t warmup = optimizer.warmup_steps.value_or(0);
   if (warmup > config.train.max_steps) {

@@ -117,7 +117,10 @@ TEST(ParseOptions, AliasesMeanTheirOptions) {
       {{"--lr-warmup-iters", "9"}, {"--warmup-steps", "9"}},
       {{"--train-iters", "9"}, {"--max-steps", "9"}},
       {{"--eval-iters", "9"}, {"--eval-steps", "9"}},
+      {{"--exit-duration-in-mins", "9"}, {"--time-limit", "9"}},
       {{"--save", "there"}, {"--output-dir", "there"}},
+      {{"--async-save"}, {"--save-async", "true"}},
+      {{"--save-retain-interval", "9"}, {"--keep-every", "9"}},
       {{"--distributed-backend", "nccl"}, {"--comm-backend", "nccl"}},
       {{"--bf16"}, {"--dtype", "bf16"}},
   };
@@ -140,6 +143,26 @@ struct MistakeCase {
   std::vector<std::string> arguments;
   std::vector<std::string> parts;  // of its one problem
 };
+
+TEST(ParseOptions, TimesAreThoseOfSlurm) {
+  const auto seconds = [](const std::string& text) {
+    return parsed({"--time-limit", text}).config.train.time_limit;
+  };
+  EXPECT_EQ(seconds("90"), 90 * 60);
+  EXPECT_EQ(seconds("1:30"), 90);
+  EXPECT_EQ(seconds("2:00:05"), 7205);
+  EXPECT_EQ(seconds("1-12"), 36 * 3600);
+  EXPECT_EQ(seconds("1-0:30"), 86400 + 1800);
+  EXPECT_EQ(seconds("1-02:03:04"), 86400 + 7384);
+  EXPECT_EQ(seconds("auto"), 0);
+  EXPECT_EQ(parsed({"--exit-duration-in-mins", "5"}).config.train.time_limit, 300);
+  const auto* option = find_option("time-limit");
+  EXPECT_EQ(option->get(parsed({"--time-limit", "90"}).config), "01:30:00");
+  EXPECT_EQ(option->get(parsed({"--time-limit", "1-02:03:04"}).config), "1-02:03:04");
+  for (const char* bad : {"0", "0:00", "-5", "1:2:3:4", "1-", "-1:00", "5m", "1:x", "99999-0",
+                          "9999999999999999999", "1-2-3", ":", ""})
+    EXPECT_EQ(parsed({std::string("--time-limit=") + bad}).problems.size(), 1U) << bad;
+}
 
 TEST(ParseOptions, EachMistakeIsOneProblem) {
   const std::vector<MistakeCase> cases{

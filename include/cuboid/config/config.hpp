@@ -83,6 +83,7 @@ struct TrainConfig {
   std::int64_t log_interval = 10;
   std::int64_t eval_interval = 0;  // steps between validations; 0: only at the end
   std::int64_t eval_steps = 20;    // global batches of one validation; 0: never validate
+  std::int64_t time_limit = 0;     // seconds from the start of the program; 0: none
   bool operator==(const TrainConfig&) const = default;
 };
 
@@ -94,7 +95,10 @@ struct DataConfig {
 struct CheckpointConfig {
   std::string output_dir = "./checkpoints";
   std::int64_t save_interval = 0;  // steps between checkpoints; 0: only at the end
-  std::string resume = "none";     // "none" or a checkpoint file
+  bool save_async = false;         // write while the training goes on
+  std::int64_t keep_last = 0;      // newest checkpoints that stay; 0: all
+  std::int64_t keep_every = 0;     // multiples of this step stay as well; 0: no others
+  std::string resume = "none";     // "none", "auto" or a checkpoint file
   bool operator==(const CheckpointConfig&) const = default;
 };
 
