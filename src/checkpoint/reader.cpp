@@ -59,6 +59,17 @@ void CheckpointReader::read(const TensorSlice& slice) const {
              what);
 }
 
+Range CheckpointReader::bytes_of(const TensorInfo& tensor) const {
+  const auto bytes = volume(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
+  if (bytes == 0) return {};
+  const std::string what = "cannot find tensor '" + tensor.name + "' of checkpoint '" + path_ + "'";
+  const Hdf5Dataset dataset(
+      check_hdf5(H5Dopen2(file_.get(), tensor.name.c_str(), H5P_DEFAULT), what));
+  const haddr_t begin = H5Dget_offset(dataset.get());
+  if (begin == HADDR_UNDEF) throw SystemError(what + ": it is not stored as one block");
+  return {static_cast<std::int64_t>(begin), static_cast<std::int64_t>(begin) + bytes};
+}
+
 std::uint64_t CheckpointReader::digest_of(const TensorInfo& tensor) const {
   const auto element_bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
   const auto pieces = pieces_of(whole(tensor.shape), kPieceBytes / element_bytes);

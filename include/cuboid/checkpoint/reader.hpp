@@ -8,6 +8,7 @@
 #include "cuboid/checkpoint/hdf5.hpp"
 #include "cuboid/checkpoint/metadata.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
+#include "cuboid/grid/shape.hpp"
 
 namespace cuboid {
 
@@ -26,6 +27,9 @@ class CheckpointReader {
   // Fills slice.data with the slice's box of the tensor of that name, shape and dtype. The values
   // are not checked: their digest is the whole tensor's. Throws SystemError.
   void read(const TensorSlice& slice) const;
+  // The bytes of the file that hold the tensor's elements, in row-major order; empty where it has
+  // none. Throws SystemError.
+  [[nodiscard]] Range bytes_of(const TensorInfo& tensor) const;
   // Reads the whole tensor in pieces and computes its digest, to be compared with tensor.digest.
   [[nodiscard]] std::uint64_t digest_of(const TensorInfo& tensor) const;
 
