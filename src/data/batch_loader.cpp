@@ -1,33 +1,12 @@
 #include "cuboid/data/batch_loader.hpp"
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/base/signals_blocked.hpp"
 
 namespace cuboid {
-namespace {
-
-// Threads inherit the signal mask of their creator: while this lives, new threads get no signals,
-// so that those of the launcher and of timers reach the main thread.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
-
-}  // namespace
-
 SampleOrder order_of(const TrainSampler& sampler) {
   return [sampler](std::int64_t sample) { return sampler.at(sample).token_offset; };
 }

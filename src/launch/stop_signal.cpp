@@ -18,7 +18,7 @@ constexpr long kSameRequestMs = 1000;
 // A process has one set of signal handlers, and they share memory with it only through atomics.
 std::atomic<int> g_signal{0};
 std::atomic<long> g_first_ms{0};
-std::atomic<unsigned> g_patience_s{60};
+std::atomic<unsigned> g_patience_s{600};
 
 long now_ms() noexcept {
   timespec now{};

@@ -19,7 +19,7 @@ void catch_stop_signals();
 std::string name_of_signal(int signal);
 
 // How long the process may go on after a request, in whole seconds, from the request or from this
-// call on, whichever is later. 60 at the start; 0: for ever.
+// call on, whichever is later. 600 at the start; 0: for ever.
 void set_stop_patience(unsigned seconds) noexcept;
 
 }  // namespace cuboid
