@@ -46,6 +46,17 @@ std::uint64_t sum_of(const Piece& piece, std::span<const std::byte> values) {
                     values.data());
 }
 
+std::vector<std::string> damaged_tensors(const CheckpointReader& reader,
+                                         std::span<const std::uint64_t> sums) {
+  std::vector<std::string> problems;
+  for (std::size_t t = 0; t < sums.size(); ++t) {
+    const TensorInfo& tensor = reader.tensors()[t];
+    const std::uint64_t digest = finish_digest(tensor.dtype, tensor.shape, sums[t]);
+    if (digest != tensor.digest) problems.push_back(damage_text(reader.path(), tensor, digest));
+  }
+  return problems;
+}
+
 void share_among_threads(std::int64_t count, int num_threads,
                          const std::function<Worker()>& make_worker) {
   std::atomic<std::int64_t> next{0};

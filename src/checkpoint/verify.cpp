@@ -10,7 +10,6 @@
 
 #include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/damage.hpp"
-#include "cuboid/checkpoint/digest.hpp"
 #include "cuboid/checkpoint/reader.hpp"
 #include "cuboid/checkpoint/scan.hpp"
 #include "cuboid/checkpoint/wire.hpp"
@@ -75,14 +74,8 @@ std::vector<std::uint64_t> sums_of(const std::string& path, std::span<const Piec
   return sums;
 }
 
-// Throws DamagedCheckpoint naming every tensor whose sum is not that of its digest.
 void judge(const CheckpointReader& reader, std::span<const std::uint64_t> sums) {
-  std::vector<std::string> problems;
-  for (std::size_t t = 0; t < sums.size(); ++t) {
-    const TensorInfo& tensor = reader.tensors()[t];
-    const std::uint64_t digest = finish_digest(tensor.dtype, tensor.shape, sums[t]);
-    if (digest != tensor.digest) problems.push_back(damage_text(reader.path(), tensor, digest));
-  }
+  const auto problems = damaged_tensors(reader, sums);
   if (!problems.empty()) throw DamagedCheckpoint(problems);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cuboid/checkpoint/file.hpp"
+#include "cuboid/checkpoint/reader.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
 
 namespace cuboid {
@@ -38,6 +39,11 @@ void read_piece(const Descriptor& file, const Piece& piece, std::vector<std::byt
 
 // What these values of the piece add to the sum of its tensor (digest.hpp).
 std::uint64_t sum_of(const Piece& piece, std::span<const std::byte> values);
+
+// A sentence for each tensor of the file (damage_text) whose sum is not that of its digest; `sums`
+// are those of all its tensors, in their order.
+std::vector<std::string> damaged_tensors(const CheckpointReader& reader,
+                                         std::span<const std::uint64_t> sums);
 
 // Handles the items 0 to count - 1, each once, in about that order, by `num_threads` threads (the
 // caller's is one of them). `make_worker` is called once in each; what it returns handles items one
