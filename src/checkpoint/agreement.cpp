@@ -30,7 +30,9 @@ Outcome attempt(const std::function<void()>& step) {
 void agree(MPI_Comm comm, const Outcome& outcome, std::source_location where) {
   const int mine = static_cast<int>(outcome.kind);
   int worst = 0;
-  check_mpi(MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm, &request));
+  wait_patiently(request);
   if (worst == static_cast<int>(Outcome::Kind::kGood)) return;
   WireWriter writer;
   writer.put(mine);

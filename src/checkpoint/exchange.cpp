@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <map>
 
 #include "cuboid/base/error.hpp"
-#include "cuboid/grid/grid.hpp"
+#include "cuboid/checkpoint/wire.hpp"
 
 namespace cuboid {
 namespace {
+
+constexpr int kTag = 1;
+// Smaller pieces cost a file system and a network more than they gain in parallel.
+constexpr std::int64_t kMinPieceBytes = std::int64_t{1} << 20;
 
 Box intersection(const Box& a, const Box& b) {
   Box both = a;
@@ -26,145 +31,172 @@ Box relative(Box part, const Box& box) {
   return part;
 }
 
-std::vector<std::byte> pack(const Box& part, const Box& box, const void* data, std::size_t width) {
-  std::vector<std::byte> packed(static_cast<std::size_t>(volume(part.extent)) * width);
-  const auto* from = static_cast<const std::byte*>(data);
-  for_each_run(relative(part, box), box.extent, [&](const Run& run) {
-    std::memcpy(packed.data() + static_cast<std::size_t>(run.box_begin) * width,
-                from + static_cast<std::size_t>(run.tensor_begin) * width,
-                static_cast<std::size_t>(run.count) * width);
-  });
-  return packed;
+// Where the part begins in the portion's data, if it lies there in one run; else null.
+std::byte* run_in(const Portion& portion, const Box& part, std::size_t width) {
+  const Box inside = relative(part, portion.box);
+  if (!is_one_run(inside, portion.box.extent)) return nullptr;
+  std::byte* begin = portion.data;
+  std::size_t stride = width;
+  for (std::size_t d = inside.offset.size(); d-- > 0;) {
+    begin += static_cast<std::size_t>(inside.offset[d]) * stride;
+    stride *= static_cast<std::size_t>(portion.box.extent[d]);
+  }
+  return begin;
 }
 
-void unpack(const std::vector<std::byte>& packed, const Box& part, Portion& into,
-            std::size_t width) {
+void pack(const Portion& from, const Box& part, std::size_t width, std::byte* packed) {
+  for_each_run(relative(part, from.box), from.box.extent, [&](const Run& run) {
+    std::memcpy(packed + static_cast<std::size_t>(run.box_begin) * width,
+                from.data + static_cast<std::size_t>(run.tensor_begin) * width,
+                static_cast<std::size_t>(run.count) * width);
+  });
+}
+
+void unpack(const std::byte* packed, const Box& part, std::size_t width, const Portion& into) {
   for_each_run(relative(part, into.box), into.box.extent, [&](const Run& run) {
-    std::memcpy(into.bytes.data() + static_cast<std::size_t>(run.tensor_begin) * width,
-                packed.data() + static_cast<std::size_t>(run.box_begin) * width,
+    std::memcpy(into.data + static_cast<std::size_t>(run.tensor_begin) * width,
+                packed + static_cast<std::size_t>(run.box_begin) * width,
                 static_cast<std::size_t>(run.count) * width);
   });
 }
 
-int message_bytes(const std::vector<std::byte>& message) {
-  require(message.size() <= INT_MAX, "a part of an exchange fits into one message");
-  return static_cast<int>(message.size());
+std::int64_t bytes_of(const TensorInfo& tensor) {
+  return volume(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
 }
 
-// One exchange of one rank: what it sends and receives, until all of it is through.
-class Exchange {
- public:
-  Exchange(MPI_Comm comm, const TensorInfo& tensor, std::span<const Holder> holders, Range rows)
-      : comm_(comm), tensor_(tensor), holders_(holders), rows_(rows) {
-    check_mpi(MPI_Comm_rank(comm, &rank_));
-  }
-
-  void start_receives() {
-    for (std::size_t j = 0; j < holders_.size(); ++j) {
-      Portion portion{.box = target(j), .bytes = {}};
-      if (holders_[j].rank != rank_ || volume(portion.box.extent) == 0) continue;
-      portion.bytes.resize(bytes_in(portion.box));
-      for (std::size_t i = 0; i < holders_.size(); ++i) {
-        Message& message = received_.emplace_back();
-        message.part = intersection(holders_[i].box, portion.box);
-        message.portion = portions_.size();
-        message.bytes.resize(bytes_in(message.part));
-        if (message.bytes.empty()) continue;
-        check_mpi(MPI_Irecv(message.bytes.data(), message_bytes(message.bytes), MPI_BYTE,
-                            holders_[i].rank, tag(i, j), comm_, &requests_.emplace_back()));
-      }
-      portions_.push_back(std::move(portion));
-    }
-  }
-
-  void start_sends(std::span<const TensorSlice* const> mine) {
-    auto slice = mine.begin();
-    for (std::size_t i = 0; i < holders_.size(); ++i) {
-      if (holders_[i].rank != rank_) continue;
-      const void* data = (*slice++)->data.data;
-      for (std::size_t j = 0; j < holders_.size(); ++j) {
-        const Box part = intersection(holders_[i].box, target(j));
-        if (volume(part.extent) == 0) continue;
-        const auto& bytes =
-            sent_.emplace_back(pack(part, holders_[i].box, data, size_of(tensor_.dtype)));
-        check_mpi(MPI_Isend(bytes.data(), message_bytes(bytes), MPI_BYTE, holders_[j].rank,
-                            tag(i, j), comm_, &requests_.emplace_back()));
-      }
-    }
-  }
-
-  std::vector<Portion> finish() {
-    check_mpi(
-        MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE));
-    for (const Message& message : received_)
-      unpack(message.bytes, message.part, portions_[message.portion], size_of(tensor_.dtype));
-    return std::move(portions_);
-  }
-
- private:
-  struct Message {
-    Box part;
-    std::vector<std::byte> bytes;
-    std::size_t portion = 0;
-  };
-
-  [[nodiscard]] Box target(std::size_t holder) const {
-    const std::size_t dim = row_dim(tensor_.shape);
-    const Range part = even_part(rows_.size(), static_cast<std::int64_t>(holders_.size()),
-                                 static_cast<std::int64_t>(holder));
-    Box box = whole(tensor_.shape);
-    box.offset[dim] = rows_.begin + part.begin;
-    box.extent[dim] = part.size();
-    return box;
-  }
-  [[nodiscard]] std::size_t bytes_in(const Box& box) const {
-    return static_cast<std::size_t>(volume(box.extent)) * size_of(tensor_.dtype);
-  }
-  // A rank may be several holders, so its messages are told apart by holder.
-  [[nodiscard]] int tag(std::size_t from, std::size_t to) const {
-    return static_cast<int>(from * holders_.size() + to);
-  }
-
-  MPI_Comm comm_;
-  const TensorInfo& tensor_;
-  std::span<const Holder> holders_;
-  Range rows_;
-  int rank_ = 0;
-  std::vector<Portion> portions_;
-  std::vector<Message> received_;
-  std::vector<std::vector<std::byte>> sent_;
-  std::vector<MPI_Request> requests_;
-};
+int message_bytes(const Box& part, std::size_t width) {
+  const std::int64_t bytes = volume(part.extent) * static_cast<std::int64_t>(width);
+  require(bytes <= INT_MAX, "a part of an exchange fits into one message");
+  return static_cast<int>(bytes);
+}
 
 }  // namespace
+
+std::byte* Scratch::take(std::size_t bytes) {
+  if (num_taken_ == blocks_.size()) blocks_.emplace_back();
+  Block& block = blocks_[num_taken_++];
+  if (block.size < bytes) block = {std::make_unique_for_overwrite<std::byte[]>(bytes), bytes};
+  return block.bytes.get();
+}
+
+Exchange::Exchange(MPI_Comm comm) : comm_(comm) {
+  check_mpi(MPI_Comm_rank(comm, &rank_));
+}
+
+Exchange::~Exchange() {
+  try {
+    wait_patiently(requests_);
+  } catch (const SystemError&) {
+    // MPI is broken: somebody has heard of it, or will at the next call.
+  }
+}
+
+// Two ranks' messages match by their order: sources outside, destinations inside, on both sides.
+void Exchange::start(std::size_t width, std::span<const Portion> from,
+                     std::span<const Portion> to) {
+  for (const Portion& source : from) {
+    for (const Portion& target : to)
+      if (target.rank == rank_ && source.rank != rank_) receive(width, source, target);
+  }
+  for (const Portion& source : from)
+    if (source.rank == rank_) send(width, source, to);
+}
+
+void Exchange::receive(std::size_t width, const Portion& from, const Portion& to) {
+  Box part = intersection(from.box, to.box);
+  const int bytes = message_bytes(part, width);
+  if (bytes == 0) return;
+  std::byte* place = run_in(to, part, width);
+  if (place == nullptr) {
+    place = scratch_.take(static_cast<std::size_t>(bytes));
+    unpacking_.push_back({place, std::move(part), to, width});
+  }
+  check_mpi(MPI_Irecv(place, bytes, MPI_BYTE, from.rank, kTag, comm_, &requests_.emplace_back()));
+}
+
+void Exchange::send(std::size_t width, const Portion& from, std::span<const Portion> to) {
+  std::map<Box, const std::byte*> packed;  // one for all who want the same
+  for (const Portion& target : to) {
+    const Box part = intersection(from.box, target.box);
+    const int bytes = message_bytes(part, width);
+    if (bytes == 0) continue;
+    const std::byte* place = run_in(from, part, width);
+    if (target.rank == rank_ && place != nullptr) {
+      unpack(place, part, width, target);
+      continue;
+    }
+    if (place == nullptr) {
+      const auto [found, is_new] = packed.try_emplace(part, nullptr);
+      std::byte* fresh = is_new ? scratch_.take(static_cast<std::size_t>(bytes)) : nullptr;
+      if (is_new) pack(from, part, width, fresh);
+      if (is_new) found->second = fresh;
+      place = found->second;
+    }
+    if (target.rank == rank_) {
+      unpack(place, part, width, target);
+    } else {
+      check_mpi(
+          MPI_Isend(place, bytes, MPI_BYTE, target.rank, kTag, comm_, &requests_.emplace_back()));
+    }
+  }
+}
+
+void Exchange::finish() {
+  wait_patiently(requests_);
+  for (const Unpacking& message : unpacking_)
+    unpack(message.packed, message.part, message.width, message.into);
+  requests_.clear();
+  unpacking_.clear();
+  scratch_.clear();
+}
 
 std::size_t row_dim(std::span<const std::int64_t> shape) {
   const auto found = std::ranges::find_if(shape, [](std::int64_t n) { return n > 1; });
   return found == shape.end() ? 0 : static_cast<std::size_t>(found - shape.begin());
 }
 
-std::vector<Range> row_batches(const TensorInfo& tensor, std::size_t num_holders,
-                               std::int64_t bytes) {
-  const std::int64_t num_rows = tensor.shape[row_dim(tensor.shape)];
-  const std::int64_t tensor_bytes =
-      volume(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
-  if (tensor_bytes == 0) return {};
-  const std::int64_t row_bytes = tensor_bytes / num_rows;
-  const std::int64_t step =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(num_holders) * bytes / row_bytes);
-  std::vector<Range> batches;
-  for (std::int64_t row = 0; row < num_rows; row += step)
-    batches.push_back({row, std::min(row + step, num_rows)});
-  return batches;
+std::vector<Portion> divide_rows(const TensorInfo& info, const RowPiece& piece,
+                                 std::span<const Portion> holders) {
+  const std::size_t dim = row_dim(info.shape);
+  const std::int64_t row_bytes = bytes_of(info) / info.shape[dim];
+  const auto num_holders = static_cast<std::int64_t>(holders.size());
+  const std::int64_t num_parts = std::clamp<std::int64_t>(
+      piece.rows.size() * row_bytes / kMinPieceBytes, 1, std::min(num_holders, piece.rows.size()));
+  std::vector<Portion> portions;
+  for (std::int64_t p = 0; p < num_parts; ++p) {
+    const auto holder = static_cast<std::size_t>(p * num_holders / num_parts) + piece.tensor;
+    const Range part = even_part(piece.rows.size(), num_parts, p);
+    Box box = whole(info.shape);
+    box.offset[dim] = piece.rows.begin + part.begin;
+    box.extent[dim] = part.size();
+    portions.push_back({.rank = holders[holder % holders.size()].rank, .box = std::move(box)});
+  }
+  return portions;
 }
 
-std::vector<Portion> exchange(MPI_Comm comm, const TensorInfo& tensor,
-                              std::span<const Holder> holders,
-                              std::span<const TensorSlice* const> mine, Range rows) {
-  Exchange exchange(comm, tensor, holders, rows);
-  exchange.start_receives();
-  exchange.start_sends(mine);
-  return exchange.finish();
+std::vector<std::vector<RowPiece>> row_batches(std::span<const TensorInfo> tensors,
+                                               std::span<const std::vector<Portion>> holders,
+                                               std::int64_t bytes) {
+  std::vector<std::vector<RowPiece>> batches;
+  std::int64_t left = 0;  // bytes that the last batch has room for, for each holder
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    if (holders[t].empty()) continue;
+    const std::int64_t num_rows = tensors[t].shape[row_dim(tensors[t].shape)];
+    const auto num_holders = static_cast<std::int64_t>(holders[t].size());
+    const std::int64_t row_bytes = bytes_of(tensors[t]) / num_rows;
+    for (std::int64_t row = 0; row < num_rows;) {
+      if (left * num_holders < row_bytes || batches.empty()) {
+        batches.emplace_back();
+        left = bytes;
+      }
+      const std::int64_t count =
+          std::clamp<std::int64_t>(left * num_holders / row_bytes, 1, num_rows - row);
+      batches.back().push_back({t, {row, row + count}});
+      left -= std::max<std::int64_t>(1, count * row_bytes / num_holders);
+      row += count;
+    }
+  }
+  return batches;
 }
 
 }  // namespace cuboid

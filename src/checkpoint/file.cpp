@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 #include "cuboid/base/error.hpp"
 
@@ -18,6 +17,14 @@ namespace {
 // Linux moves at most about 2 GiB a call.
 constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
 
+// The result of a system call that is made again where a signal interrupts it.
+template <typename Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
 }  // namespace
 
 void DescriptorTraits::release(Type descriptor) noexcept {
@@ -25,7 +32,7 @@ void DescriptorTraits::release(Type descriptor) noexcept {
 }
 
 Descriptor open_file(const std::string& path, int flags, const std::string& what) {
-  Descriptor file(::open(path.c_str(), flags | O_CLOEXEC, 0666));
+  Descriptor file(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); }));
   check_errno(static_cast<bool>(file), what);
   return file;
 }
@@ -39,9 +46,9 @@ std::int64_t size_of_file(const Descriptor& file, const std::string& what) {
 void read_at(const Descriptor& file, std::int64_t offset, std::span<std::byte> bytes,
              const std::string& what) {
   while (!bytes.empty()) {
+    const std::size_t count = std::min(bytes.size(), kMaxTransfer);
     const ssize_t got =
-        ::pread(file.get(), bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
-    if (got < 0 && errno == EINTR) continue;
+        uninterrupted([&] { return ::pread(file.get(), bytes.data(), count, offset); });
     check_errno(got >= 0, what);
     if (got == 0) throw SystemError(what + ": the file ended early");
     bytes = bytes.subspan(static_cast<std::size_t>(got));
@@ -52,24 +59,43 @@ void read_at(const Descriptor& file, std::int64_t offset, std::span<std::byte> b
 void write_at(const Descriptor& file, std::int64_t offset, std::span<const std::byte> bytes,
               const std::string& what) {
   while (!bytes.empty()) {
+    const std::size_t count = std::min(bytes.size(), kMaxTransfer);
     const ssize_t put =
-        ::pwrite(file.get(), bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
-    if (put < 0 && errno == EINTR) continue;
-    check_errno(put > 0, what);
+        uninterrupted([&] { return ::pwrite(file.get(), bytes.data(), count, offset); });
+    check_errno(put >= 0, what);
+    // What a device that is full may answer (write(2) says nothing of it).
+    if (put == 0) throw SystemError(what + ": nothing more could be written");
     bytes = bytes.subspan(static_cast<std::size_t>(put));
     offset += put;
   }
 }
 
+void close_file(Descriptor& file, const std::string& what) {
+  // Linux has closed it even where it was interrupted.
+  const bool is_closed = ::close(file.detach()) == 0 || errno == EINTR;
+  check_errno(is_closed, what);
+}
+
+void sync_to_disk(const Descriptor& file, const std::string& what) {
+  check_errno(uninterrupted([&] { return ::fsync(file.get()); }) == 0, what);
+}
+
 void sync_to_disk(const std::string& path, const std::string& what) {
-  const Descriptor file = open_file(path, O_RDONLY, what);
-  int result = ::fsync(file.get());
-  while (result != 0 && errno == EINTR) result = ::fsync(file.get());
-  check_errno(result == 0, what);
+  Descriptor file = open_file(path, O_RDONLY, what);
+  sync_to_disk(file, what);
+  close_file(file, what);
+}
+
+void begin_writing(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept {
+  ::sync_file_range(file.get(), offset, bytes, SYNC_FILE_RANGE_WRITE);
+}
+
+void begin_reading(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept {
+  ::posix_fadvise(file.get(), offset, bytes, POSIX_FADV_WILLNEED);
 }
 
 void set_size_of_file(const Descriptor& file, std::int64_t bytes, const std::string& what) {
-  check_errno(::ftruncate(file.get(), bytes) == 0, what);
+  check_errno(uninterrupted([&] { return ::ftruncate(file.get(), bytes); }) == 0, what);
 }
 
 Descriptor open_memory_file(const std::string& what) {
@@ -80,24 +106,9 @@ Descriptor open_memory_file(const std::string& what) {
 
 void reserve_space(const Descriptor& file, std::int64_t bytes, const std::string& what) {
   if (bytes == 0) return;
-  int result = ::fallocate(file.get(), 0, 0, bytes);
-  while (result != 0 && errno == EINTR) result = ::fallocate(file.get(), 0, 0, bytes);
+  const int result = uninterrupted([&] { return ::fallocate(file.get(), 0, 0, bytes); });
   const bool cannot = result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
   check_errno(result == 0 || cannot, what);
-}
-
-std::string why_not_written(const std::string& path, std::int64_t begin, std::int64_t end) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file) return std::strerror(errno);
-  const std::vector<std::byte> zeros(std::size_t{1} << 20);
-  while (begin < end) {
-    const auto count = std::min(zeros.size(), static_cast<std::size_t>(end - begin));
-    const ssize_t put = ::pwrite(file.get(), zeros.data(), count, begin);
-    if (put <= 0 && errno == EINTR) continue;
-    if (put <= 0) return std::strerror(errno);
-    begin += put;
-  }
-  return ::fsync(file.get()) == 0 ? "" : std::strerror(errno);
 }
 
 std::string folder_of(const std::string& path) {

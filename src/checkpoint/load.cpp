@@ -121,8 +121,10 @@ void check_left_over(const std::string& path, MPI_Comm comm, std::span<const Ten
                      std::span<const TensorSlice> slices) {
   std::vector<unsigned char> wanted(tensors.size(), 0);
   for (const TensorSlice& slice : slices) wanted[place_of(tensors, slice.name)] = 1;
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, wanted.data(), static_cast<int>(wanted.size()),
-                          MPI_UNSIGNED_CHAR, MPI_MAX, comm));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, wanted.data(), static_cast<int>(wanted.size()),
+                           MPI_UNSIGNED_CHAR, MPI_MAX, comm, &request));
+  wait_patiently(request);
   std::set<std::string> groups;
   for (std::size_t t = 0; t < tensors.size(); ++t)
     if (wanted[t] != 0) groups.insert(group_of(tensors[t].name));
@@ -225,9 +227,7 @@ void verify(const CheckpointReader& reader, MPI_Comm comm, std::vector<Judged> j
 
 Metadata load_checkpoint(const std::string& path, MPI_Comm comm,
                          std::span<const TensorSlice> slices) {
-  MpiComm own;
-  check_mpi(MPI_Comm_dup(comm, own.out()));
-  check_mpi(MPI_Comm_set_errhandler(own.get(), MPI_ERRORS_RETURN));
+  const MpiComm own = duplicate(comm);
   int rank = 0;
   check_mpi(MPI_Comm_rank(own.get(), &rank));
 

@@ -116,17 +116,15 @@ std::int64_t size_bound(std::span<const TensorInfo> tensors, const Metadata& met
 std::vector<Range> begin_file(const std::string& path, const SavePlan& plan,
                               const Metadata& metadata, const SaveOptions& options,
                               const std::string& what) {
-  std::vector<TensorInfo> tensors;
-  for (const PlannedTensor& tensor : plan.tensors) tensors.push_back(tensor.info);
   // A left-over goes first. What is created is a new file, never one that a link leads to.
   check_errno(::unlink(path.c_str()) == 0 || errno == ENOENT, what);
-  const Descriptor file = open_file(path, O_CREAT | O_EXCL | O_WRONLY, what);
+  Descriptor file = open_file(path, O_CREAT | O_EXCL | O_WRONLY, what);
   // A limit on file sizes shows here; it would hold for the file in memory, too.
-  set_size_of_file(file, size_bound(tensors, metadata), what);
+  set_size_of_file(file, size_bound(plan.tensors, metadata), what);
 
   const Descriptor memory = open_memory_file(what);
   std::vector<Range> ranges = joined(create_checkpoint_file(
-      "/proc/self/fd/" + std::to_string(memory.get()), metadata, tensors, what));
+      "/proc/self/fd/" + std::to_string(memory.get()), metadata, plan.tensors, what));
   const std::int64_t size = size_of_file(memory, what);
   set_size_of_file(file, size, what);
   if (options.reserve_space) reserve_space(file, size, what);
@@ -136,6 +134,7 @@ std::vector<Range> begin_file(const std::string& path, const SavePlan& plan,
     read_at(memory, gap.begin, buffer, what);
     write_at(file, gap.begin, buffer, what);
   }
+  close_file(file, what);
   return ranges;
 }
 
@@ -145,9 +144,7 @@ void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const Ten
                      const Metadata& metadata, const SaveOptions& options) {
   const std::string what = "cannot save checkpoint '" + path + "'";
   const QuietHdf5 quiet;
-  MpiComm own;
-  check_mpi(MPI_Comm_dup(comm, own.out()));
-  check_mpi(MPI_Comm_set_errhandler(own.get(), MPI_ERRORS_RETURN));
+  const MpiComm own = duplicate(comm);
   int rank = 0;
   check_mpi(MPI_Comm_rank(own.get(), &rank));
 
@@ -159,8 +156,6 @@ void save_checkpoint(const std::string& path, MPI_Comm comm, std::span<const Ten
     if (rank == 0) ranges = begin_file(partial.path(), plan, full, options, what);
   });
   write_tensors(partial.path(), own.get(), plan, options.exchange_bytes, what);
-  // Each rank, since caches belong to a node: what this one wrote, only this one can flush.
-  together(own.get(), [&] { sync_to_disk(partial.path(), what); });
   together(own.get(), [&] {
     if (rank != 0) return;
     append_seal(partial.path(), ranges, what);

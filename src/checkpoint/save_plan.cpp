@@ -1,13 +1,13 @@
 #include "cuboid/checkpoint/save_plan.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/digest.hpp"
 #include "cuboid/checkpoint/wire.hpp"
-#include "cuboid/grid/grid.hpp"
 
 namespace cuboid {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 struct Gathered {
   DType dtype;
   std::vector<std::int64_t> shape;
-  std::vector<Holder> holders;  // without empty boxes
+  std::vector<Portion> holders;  // without empty boxes
 };
 
 std::string describe(std::span<const TensorSlice> slices) {
@@ -49,7 +49,7 @@ std::map<std::string, Gathered> read_descriptions(std::span<const std::string> d
               ("all ranks know tensor '" + name + "' with one dtype and shape").c_str());
       require(is_inside(box, tensor.shape), "a slice lies inside its tensor");
       if (volume(box.extent) > 0)
-        tensor.holders.push_back({static_cast<int>(rank), std::move(box)});
+        tensor.holders.push_back({.rank = static_cast<int>(rank), .box = std::move(box)});
     }
   }
   return tensors;
@@ -60,7 +60,7 @@ std::string make_list(std::span<const std::string> descriptions) {
   WireWriter writer;
   for (const auto& [name, tensor] : read_descriptions(descriptions)) {
     std::vector<Box> boxes;
-    for (const Holder& holder : tensor.holders) boxes.push_back(holder.box);
+    for (const Portion& holder : tensor.holders) boxes.push_back(holder.box);
     const bool is_strided =
         !std::ranges::all_of(boxes, [&](const Box& box) { return is_one_run(box, tensor.shape); });
     require(tiles(std::move(boxes), tensor.shape),
@@ -70,13 +70,42 @@ std::string make_list(std::span<const std::string> descriptions) {
     writer.put(tensor.shape);
     writer.put(is_strided ? tensor.holders.size() : 0);
     if (!is_strided) continue;
-    for (const Holder& holder : tensor.holders) {
+    for (const Portion& holder : tensor.holders) {
       writer.put(holder.rank);
       writer.put(holder.box.offset);
       writer.put(holder.box.extent);
     }
   }
   return writer.bytes();
+}
+
+SavePlan read_list(const std::string& list) {
+  SavePlan plan;
+  for (WireReader reader(list); !reader.empty();) {
+    TensorInfo& tensor = plan.tensors.emplace_back();
+    reader.get(tensor.name);
+    reader.get(tensor.dtype);
+    reader.get(tensor.shape);
+    std::size_t num_holders = 0;
+    reader.get(num_holders);
+    for (Portion& holder : plan.holders.emplace_back(num_holders)) {
+      reader.get(holder.rank);
+      reader.get(holder.box.offset);
+      reader.get(holder.box.extent);
+    }
+  }
+  return plan;
+}
+
+// Tells this rank's holders where their elements lie: they come in the order of its slices.
+void set_data(MPI_Comm comm, SavePlan& plan) {
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(comm, &rank));
+  for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
+    auto slice = plan.mine[t].begin();
+    for (Portion& holder : plan.holders[t])
+      if (holder.rank == rank) holder.data = static_cast<std::byte*>((*slice++)->data.data);
+  }
 }
 
 // Each tensor's digest: the sums of all ranks' boxes, added up.
@@ -86,10 +115,12 @@ void add_digests(MPI_Comm comm, SavePlan& plan) {
     for (const TensorSlice* slice : plan.mine[t])
       sums[t] += digest_sum(slice->dtype, slice->shape, slice->box(), slice->data.data);
   }
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_UINT64_T,
-                          MPI_SUM, comm));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_UINT64_T,
+                           MPI_SUM, comm, &request));
+  wait_patiently(request);
   for (std::size_t t = 0; t < sums.size(); ++t) {
-    TensorInfo& info = plan.tensors[t].info;
+    TensorInfo& info = plan.tensors[t];
     info.digest = finish_digest(info.dtype, info.shape, sums[t]);
   }
 }
@@ -104,27 +135,15 @@ SavePlan make_save_plan(MPI_Comm comm, std::span<const TensorSlice> slices) {
   together(comm, [&] { list = make_list(descriptions); });
   list = broadcast_text(comm, list);
 
-  SavePlan plan;
-  std::map<std::string, std::size_t> places;
-  for (WireReader reader(list); !reader.empty();) {
-    PlannedTensor& tensor = plan.tensors.emplace_back();
-    reader.get(tensor.info.name);
-    reader.get(tensor.info.dtype);
-    reader.get(tensor.info.shape);
-    std::size_t num_holders = 0;
-    reader.get(num_holders);
-    tensor.holders.resize(num_holders);
-    for (Holder& holder : tensor.holders) {
-      reader.get(holder.rank);
-      reader.get(holder.box.offset);
-      reader.get(holder.box.extent);
-    }
-    places.emplace(tensor.info.name, plan.tensors.size() - 1);
-  }
+  SavePlan plan = read_list(list);
   plan.mine.resize(plan.tensors.size());
   for (const TensorSlice& slice : slices) {
-    if (slice.writes && slice.data.count > 0) plan.mine[places.at(slice.name)].push_back(&slice);
+    if (!slice.writes || slice.data.count == 0) continue;
+    const auto found =
+        std::ranges::lower_bound(plan.tensors, slice.name, std::less<>(), &TensorInfo::name);
+    plan.mine[static_cast<std::size_t>(found - plan.tensors.begin())].push_back(&slice);
   }
+  set_data(comm, plan);
   add_digests(comm, plan);
   return plan;
 }

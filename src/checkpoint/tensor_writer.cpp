@@ -2,7 +2,12 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
+#include <memory>
 #include <span>
 
 #include "cuboid/checkpoint/agreement.hpp"
@@ -14,115 +19,197 @@
 namespace cuboid {
 namespace {
 
-// MPI-IO counts bytes in ints: a rank writes at most this much a call.
-constexpr std::int64_t kMaxPieceBytes = std::int64_t{512} << 20;
+// Of one write: so much is soon on its way to the disk while the next is copied.
+constexpr std::int64_t kPieceBytes = std::int64_t{8} << 20;
 // The ranks compare their results each time the tensors written reach so much, so that a full disk
 // is noticed long before the last tensor.
 constexpr std::int64_t kAgreementBytes = std::int64_t{1} << 30;
 
-Hdf5File open_parallel(const std::string& path, MPI_Comm comm, const std::string& what) {
-  const Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
-  check_hdf5(H5Pset_fapl_mpio(access.get(), comm, MPI_INFO_NULL), what);
-  return Hdf5File(check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), what));
-}
-
-// What MPI-IO says of a failed write leaves the reason out: finds it. The file is lost anyway.
-void add_reason(Outcome& outcome, const std::string& path, const Hdf5Dataset& dataset) {
-  const haddr_t begin = H5Dget_offset(dataset.get());
-  if (outcome.kind != Outcome::Kind::kSystem || begin == HADDR_UNDEF) return;
-  const auto at = static_cast<std::int64_t>(begin);
-  const auto bytes = static_cast<std::int64_t>(H5Dget_storage_size(dataset.get()));
-  const std::string reason = why_not_written(path, at, at + bytes);
-  if (!reason.empty()) outcome.problems.front() += ": " + reason;
-}
-
-// Writes this rank's runs of one tensor. Nothing here waits for another rank, except the exchange,
-// which is made also after a failure.
-class TensorWriter {
+// The file, opened for writing by one rank: by MPI-IO, but on its own. Opening, flushing and
+// closing with the others would be collective calls that wait without rest, and for ever where one
+// of the ranks fails in them.
+class SharedFile {
  public:
-  TensorWriter(const std::string& path, MPI_Comm comm, const Hdf5File& file,
-               const PlannedTensor& tensor, std::int64_t exchange_bytes, const std::string& what)
-      : path_(path),
-        comm_(comm),
-        file_(file),
-        tensor_(tensor.info),
-        holders_(tensor.holders),
-        exchange_bytes_(exchange_bytes),
-        what_(what + ", tensor '" + tensor.info.name + "'") {}
+  SharedFile(const std::string& path, std::string what)
+      : what_(std::move(what)), file_(open_file(path, O_RDWR, what_)) {
+    const Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
+    check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_COMM_SELF, MPI_INFO_NULL), what_);
+    errno = 0;
+    const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get());
+    hdf5_ = Hdf5File(check_hdf5(id, what_ + cause(errno)));
+  }
 
-  Outcome write(const std::vector<const TensorSlice*>& mine) {
-    if (mine.empty()) return {};
-    outcome_ = attempt([&] {
-      dataset_ =
-          Hdf5Dataset(check_hdf5(H5Dopen2(file_.get(), tensor_.name.c_str(), H5P_DEFAULT), what_));
-    });
-    if (holders_.empty()) {
-      for (const TensorSlice* slice : mine) write_box(slice->box(), slice->data.data);
-      return outcome_;
+  // Writes a box that is one run of the tensor.
+  void write(const TensorInfo& tensor, const Box& box, const std::byte* data) {
+    const std::string what = what_ + ", tensor '" + tensor.name + "'";
+    const Hdf5Dataset dataset(
+        check_hdf5(H5Dopen2(hdf5_.get(), tensor.name.c_str(), H5P_DEFAULT), what));
+    const haddr_t begin = H5Dget_offset(dataset.get());
+    if (begin == HADDR_UNDEF) throw SystemError(what + ": it has no place in the file");
+    const auto width = static_cast<std::int64_t>(size_of(tensor.dtype));
+    for (const Box& piece : pieces_of(box, kPieceBytes / width)) {
+      const std::int64_t bytes = volume(piece.extent) * width;
+      std::int64_t offset = 0;
+      for_each_run(piece, tensor.shape, [&](const Run& run) { offset = run.tensor_begin * width; });
+      offset += static_cast<std::int64_t>(begin);
+      write_piece(dataset, tensor, piece, {data, static_cast<std::size_t>(bytes)}, offset, what);
+      begin_writing(file_, offset, bytes);
+      data += bytes;
     }
-    for (const Range rows : row_batches(tensor_, holders_.size(), exchange_bytes_)) {
-      for (const Portion& portion : exchange(comm_, tensor_, holders_, mine, rows))
-        write_box(portion.box, portion.bytes.data());
-    }
-    return outcome_;
+  }
+
+  // Waits until all is on the disk.
+  void close() {
+    hdf5_.close(what_);
+    sync_to_disk(file_, what_);
+    close_file(file_, what_);
   }
 
  private:
-  void write_box(const Box& box, const void* data) {
-    if (outcome_.kind != Outcome::Kind::kGood) return;
-    outcome_ = attempt([&] {
-      const auto width = static_cast<std::int64_t>(size_of(tensor_.dtype));
-      const auto* at = static_cast<const std::byte*>(data);
-      for (const Box& piece : pieces_of(box, kMaxPieceBytes / width)) {
-        const Hdf5Space file_space = make_space(tensor_.shape);
-        select(file_space, piece);
-        const std::int64_t count = volume(piece.extent);
-        const Hdf5Space memory_space = make_space(std::vector{count});
-        // H5P_DEFAULT: each rank by itself (independent transfer).
-        check_hdf5(H5Dwrite(dataset_.get(), hdf5_type_of(tensor_.dtype), memory_space.get(),
-                            file_space.get(), H5P_DEFAULT, at),
-                   what_);
-        at += count * width;
-      }
-    });
-    if (outcome_.kind != Outcome::Kind::kGood) add_reason(outcome_, path_, dataset_);
+  // MPI-IO's errors leave out what the system said: it is in errno still.
+  static std::string cause(int code) {
+    return code == 0 ? "" : std::string(": ") + std::strerror(code);
   }
 
-  const std::string& path_;
-  MPI_Comm comm_;
-  const Hdf5File& file_;
-  const TensorInfo& tensor_;
-  std::span<const Holder> holders_;
-  std::int64_t exchange_bytes_;
+  void write_piece(const Hdf5Dataset& dataset, const TensorInfo& tensor, const Box& piece,
+                   std::span<const std::byte> bytes, std::int64_t offset, const std::string& what) {
+    const Hdf5Space file_space = make_space(tensor.shape);
+    select(file_space, piece);
+    const Hdf5Space memory_space = make_space(std::vector{volume(piece.extent)});
+    errno = 0;
+    // H5P_DEFAULT: each rank by itself (independent transfer).
+    const herr_t result = H5Dwrite(dataset.get(), hdf5_type_of(tensor.dtype), memory_space.get(),
+                                   file_space.get(), H5P_DEFAULT, bytes.data());
+    const int code = errno;
+    if (result >= 0) return;
+    // Open MPI 4.1 does not go on where the system wrote less than it should, or was interrupted.
+    if (code == 0 || code == EINTR) {
+      write_at(file_, offset, bytes, what);
+    } else {
+      check_hdf5(result, what + cause(code));
+    }
+  }
+
   std::string what_;
-  Hdf5Dataset dataset_;
+  Descriptor file_;  // the same file for what neither HDF5 nor MPI-IO does
+  Hdf5File hdf5_;
+};
+
+// Writes this rank's part of all tensors. Nothing here waits for another rank, except exchanges,
+// which are made also after a failure, and agreements.
+class TensorWriter {
+ public:
+  TensorWriter(SharedFile& file, MPI_Comm comm, const SavePlan& plan)
+      : file_(file), comm_(comm), plan_(plan), batches_{Batch(comm), Batch(comm)} {
+    check_mpi(MPI_Comm_rank(comm, &rank_));
+  }
+
+  void write_runs() {
+    for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
+      if (!plan_.holders[t].empty()) continue;
+      for (const TensorSlice* slice : plan_.mine[t])
+        write(t, slice->box(), static_cast<const std::byte*>(slice->data.data));
+      count(volume(plan_.tensors[t].shape), t);
+      agree_if_due();
+    }
+  }
+
+  // The exchange of one batch is under way while the batch before it is written.
+  void write_exchanged(std::int64_t exchange_bytes) {
+    const auto batches = row_batches(plan_.tensors, plan_.holders, exchange_bytes);
+    std::size_t num_started = 0;
+    for (std::size_t b = 0; b < batches.size(); ++b) {
+      if (num_started == b) start(batches[b], batches_[num_started++ % 2]);
+      for (const RowPiece& piece : batches[b])
+        count(
+            volume(plan_.tensors[piece.tensor].shape) / num_rows(piece.tensor) * piece.rows.size(),
+            piece.tensor);
+      // An agreement may throw, so nothing is under way then.
+      if (b + 1 < batches.size() && !is_agreement_due())
+        start(batches[b + 1], batches_[num_started++ % 2]);
+      finish(batches_[b % 2]);
+      agree_if_due();
+    }
+  }
+
+  void agree_now() { agree(comm_, outcome_); }
+
+ private:
+  struct Piece {
+    std::size_t tensor = 0;
+    Portion portion;
+  };
+  struct Batch {
+    explicit Batch(MPI_Comm comm) : exchange(comm) {}
+    Scratch memory;
+    std::vector<Piece> pieces;  // that this rank writes
+    Exchange exchange;          // last: it ends before its memory does
+  };
+
+  [[nodiscard]] std::int64_t num_rows(std::size_t tensor) const {
+    const auto& shape = plan_.tensors[tensor].shape;
+    return shape[row_dim(shape)];
+  }
+
+  void start(const std::vector<RowPiece>& pieces, Batch& batch) {
+    for (const RowPiece& piece : pieces) {
+      const std::size_t t = piece.tensor;
+      if (plan_.mine[t].empty()) continue;  // not among the holders
+      const std::size_t width = size_of(plan_.tensors[t].dtype);
+      auto portions = divide_rows(plan_.tensors[t], piece, plan_.holders[t]);
+      for (Portion& portion : portions) {
+        if (portion.rank != rank_) continue;
+        const auto count = static_cast<std::size_t>(volume(portion.box.extent));
+        portion.data = batch.memory.take(count * width);
+        batch.pieces.push_back({t, portion});
+      }
+      batch.exchange.start(width, plan_.holders[t], portions);
+    }
+  }
+
+  void finish(Batch& batch) {
+    batch.exchange.finish();
+    for (const Piece& piece : batch.pieces)
+      write(piece.tensor, piece.portion.box, piece.portion.data);
+    batch.pieces.clear();
+    batch.memory.clear();
+  }
+
+  void write(std::size_t tensor, const Box& box, const std::byte* data) {
+    if (outcome_.kind != Outcome::Kind::kGood) return;
+    outcome_ = attempt([&] { file_.write(plan_.tensors[tensor], box, data); });
+  }
+
+  void count(std::int64_t elements, std::size_t tensor) {
+    bytes_ += elements * static_cast<std::int64_t>(size_of(plan_.tensors[tensor].dtype));
+  }
+  [[nodiscard]] bool is_agreement_due() const { return bytes_ >= kAgreementBytes; }
+  void agree_if_due() {
+    if (!is_agreement_due()) return;
+    agree_now();
+    bytes_ = 0;
+  }
+
+  SharedFile& file_;
+  MPI_Comm comm_;
+  const SavePlan& plan_;
+  int rank_ = 0;
   Outcome outcome_;
+  std::int64_t bytes_ = 0;  // of all ranks, since they last agreed
+  std::array<Batch, 2> batches_;
 };
 
 }  // namespace
 
 void write_tensors(const std::string& path, MPI_Comm comm, const SavePlan& plan,
                    std::int64_t exchange_bytes, const std::string& what) {
-  // Opening by MPI-IO is collective and may hang where some rank cannot: each tries by itself
-  // first.
-  together(comm, [&] { open_file(path, O_RDWR, what).reset(); });
-  Hdf5File file;
-  together(comm, [&] { file = open_parallel(path, comm, what); });
-  Outcome outcome;
-  std::int64_t bytes = 0;
-  for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
-    const PlannedTensor& tensor = plan.tensors[t];
-    Outcome next = TensorWriter(path, comm, file, tensor, exchange_bytes, what).write(plan.mine[t]);
-    if (outcome.kind == Outcome::Kind::kGood) outcome = std::move(next);
-    bytes += volume(tensor.info.shape) * static_cast<std::int64_t>(size_of(tensor.info.dtype));
-    if (bytes >= kAgreementBytes) {
-      agree(comm, outcome);
-      bytes = 0;
-    }
-  }
-  agree(comm, outcome);
-  together(comm, [&] { check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), what); });
-  together(comm, [&] { file.close(what); });
+  std::unique_ptr<SharedFile> file;
+  together(comm, [&] { file = std::make_unique<SharedFile>(path, what); });
+  TensorWriter writer(*file, comm, plan);
+  writer.write_runs();
+  writer.write_exchanged(exchange_bytes);
+  writer.agree_now();
+  together(comm, [&] { file->close(); });
 }
 
 }  // namespace cuboid

@@ -31,13 +31,18 @@ void write_at(const Descriptor& file, std::int64_t offset, std::span<const std::
 void set_size_of_file(const Descriptor& file, std::int64_t bytes, const std::string& what);
 // A file without a name, in memory.
 Descriptor open_memory_file(const std::string& what);
+// close(2), whose failure may be the only word of a write that was lost.
+void close_file(Descriptor& file, const std::string& what);
 // Waits until the file's data (for a folder: its entries) is on the disk.
+void sync_to_disk(const Descriptor& file, const std::string& what);
 void sync_to_disk(const std::string& path, const std::string& what);
+// Lets the system begin to write these bytes of the file to the disk. A hint: sync_to_disk has the
+// last word.
+void begin_writing(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
+// Lets the system begin to read these bytes of the file from the disk. A hint.
+void begin_reading(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
 // Reserves disk space for the file's first `bytes` bytes, where the file system can.
 void reserve_space(const Descriptor& file, std::int64_t bytes, const std::string& what);
-// After a write that failed for a reason that is not known: overwrites these bytes of the file with
-// zeros until that fails too, and gives the text of errno; "" where it does not.
-std::string why_not_written(const std::string& path, std::int64_t begin, std::int64_t end);
 // "a/b.h5" -> "a", "b.h5" -> "."
 std::string folder_of(const std::string& path);
 

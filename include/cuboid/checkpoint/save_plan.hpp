@@ -11,16 +11,12 @@
 
 namespace cuboid {
 
-struct PlannedTensor {
-  TensorInfo info;  // its digest is filled in
-  // Who holds which box, where some box is many runs of the tensor: these ranks exchange before
-  // they write. None where each box is one run.
-  std::vector<Holder> holders;
-};
-
 struct SavePlan {
-  std::vector<PlannedTensor> tensors;  // by ascending name
-  // Of this rank, for each tensor, the slices that it writes (empty boxes left out).
+  std::vector<TensorInfo> tensors;  // by ascending name; their digests are filled in
+  // For each tensor, who holds which box, where some box is many runs of the tensor: these ranks
+  // exchange before they write. None where each box is one run.
+  std::vector<std::vector<Portion>> holders;
+  // For each tensor, this rank's slices that it writes (empty boxes left out).
   std::vector<std::vector<const TensorSlice*>> mine;
 };
 

@@ -11,8 +11,9 @@
 namespace cuboid {
 
 // Collective over `comm`. Writes the values of the plan's tensors into the file that
-// create_checkpoint_file made, flushes and closes it. Throws SystemError on all ranks where it
-// fails on any; `what` begins its text. exchange_bytes: see SaveOptions.
+// create_checkpoint_file made, and waits until what this rank wrote is on the disk. Throws
+// SystemError on all ranks where it fails on any; `what` begins its text. exchange_bytes: see
+// SaveOptions.
 void write_tensors(const std::string& path, MPI_Comm comm, const SavePlan& plan,
                    std::int64_t exchange_bytes, const std::string& what);
 

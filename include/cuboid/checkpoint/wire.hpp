@@ -1,16 +1,19 @@
-// Small structures as bytes, and texts between ranks.
+// Small structures as bytes, texts between ranks, and waiting for other ranks without taking the
+// core from who computes meanwhile.
 #pragma once
 
 #include <mpi.h>
 
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/grid/grid.hpp"
 
 namespace cuboid {
 
@@ -66,6 +69,15 @@ class WireReader {
  private:
   std::string_view rest_;
 };
+
+// Returns when all requests are complete: polls for some 50 us, then sleeps between polls, longer
+// and longer up to 1 ms. MPI's own waiting would keep a core busy, and in Open MPI 4.1 may never
+// end where a request fails. Throws SystemError where one does; the others may still be under way.
+void wait_patiently(std::span<MPI_Request> requests);
+void wait_patiently(MPI_Request& request);
+
+// Collective over `comm`: a duplicate whose errors are returned, as check_mpi needs them.
+MpiComm duplicate(MPI_Comm comm);
 
 // Collective over `comm`. Each rank's bytes, by rank, on rank 0 (or, with share_texts, on all);
 // elsewhere none.
