@@ -1,5 +1,5 @@
 // The subcommands of `cuboid`. Each returns the exit code: 0 done, 1 failure of a library or the
-// machine, 2 usage, 5 the training diverged.
+// machine, 2 usage, 3 two checkpoints differ, 5 the training diverged.
 #pragma once
 
 #include <string>
@@ -8,9 +8,10 @@
 
 namespace cuboid {
 
-enum ExitCode : int { kDone = 0, kFailed = 1, kUsage = 2, kDivergedExit = 5 };
+enum ExitCode : int { kDone = 0, kFailed = 1, kUsage = 2, kDifferent = 3, kDivergedExit = 5 };
 
-int pretrain(int argc, char** argv);  // arguments after "pretrain" begin at argv[2]
+int pretrain(int argc, char** argv);    // arguments after "pretrain" begin at argv[2]
+int checkpoint(int argc, char** argv);  // "cuboid checkpoint COMMAND ...", without MPI
 int list_presets();
 
 // "cuboid 1.2.3", then a line for each library: what it was built with and what runs.
