@@ -156,12 +156,13 @@ std::size_t row_dim(std::span<const std::int64_t> shape) {
 }
 
 std::vector<Portion> divide_rows(const TensorInfo& info, const RowPiece& piece,
-                                 std::span<const Portion> holders) {
+                                 std::span<const Portion> holders, std::int64_t exchange_bytes) {
   const std::size_t dim = row_dim(info.shape);
   const std::int64_t row_bytes = bytes_of(info) / info.shape[dim];
   const auto num_holders = static_cast<std::int64_t>(holders.size());
   const std::int64_t num_parts = std::clamp<std::int64_t>(
-      piece.rows.size() * row_bytes / kMinPieceBytes, 1, std::min(num_holders, piece.rows.size()));
+      piece.rows.size() * row_bytes / std::min(kMinPieceBytes, exchange_bytes), 1,
+      std::min(num_holders, piece.rows.size()));
   std::vector<Portion> portions;
   for (std::int64_t p = 0; p < num_parts; ++p) {
     const auto holder = static_cast<std::size_t>(p * num_holders / num_parts) + piece.tensor;
@@ -176,7 +177,7 @@ std::vector<Portion> divide_rows(const TensorInfo& info, const RowPiece& piece,
 
 std::vector<std::vector<RowPiece>> row_batches(std::span<const TensorInfo> tensors,
                                                std::span<const std::vector<Portion>> holders,
-                                               std::int64_t bytes) {
+                                               std::int64_t exchange_bytes) {
   std::vector<std::vector<RowPiece>> batches;
   std::int64_t left = 0;  // bytes that the last batch has room for, for each holder
   for (std::size_t t = 0; t < tensors.size(); ++t) {
@@ -187,7 +188,7 @@ std::vector<std::vector<RowPiece>> row_batches(std::span<const TensorInfo> tenso
     for (std::int64_t row = 0; row < num_rows;) {
       if (left * num_holders < row_bytes || batches.empty()) {
         batches.emplace_back();
-        left = bytes;
+        left = exchange_bytes;
       }
       const std::int64_t count =
           std::clamp<std::int64_t>(left * num_holders / row_bytes, 1, num_rows - row);

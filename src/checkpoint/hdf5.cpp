@@ -7,6 +7,15 @@
 namespace cuboid {
 namespace {
 
+// After a file that could not be closed, HDF5 1.10 crashes in its clean-up at exit or, where it was
+// first used after MPI_Init, in MPI_Finalize. So it is used before, and does not clean up: every
+// file is closed by who opened it.
+const bool kCleansUp = [] {
+  H5dont_atexit();
+  H5open();
+  return false;
+}();
+
 // HDF5 calls it for each level of the error stack, the cause first.
 herr_t collect_error(unsigned /*level*/, const H5E_error2_t* error, void* lines) {
   const std::string line = error->desc != nullptr ? error->desc : "";

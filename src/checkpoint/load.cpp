@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <set>
 
-#include "cuboid/base/text.hpp"
 #include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/damage.hpp"
 #include "cuboid/checkpoint/digest.hpp"
+#include "cuboid/checkpoint/load_plan.hpp"
 #include "cuboid/checkpoint/reader.hpp"
+#include "cuboid/checkpoint/tensor_reader.hpp"
 #include "cuboid/checkpoint/wire.hpp"
 #include "cuboid/grid/grid.hpp"
 
@@ -81,63 +81,6 @@ void read_contents(const std::string& bytes, Metadata& m, std::vector<TensorInfo
   }
 }
 
-// The tensor's place in the list, or its size.
-std::size_t place_of(std::span<const TensorInfo> tensors, const std::string& name) {
-  const auto found = std::ranges::lower_bound(tensors, name, {}, &TensorInfo::name);
-  if (found == tensors.end() || found->name != name) return tensors.size();
-  return static_cast<std::size_t>(found - tensors.begin());
-}
-
-std::string kind_of(DType dtype, std::span<const std::int64_t> shape) {
-  return std::string(name_of(dtype)) + " " + to_string(shape);
-}
-
-std::string group_of(const std::string& name) {
-  const std::size_t slash = name.rfind('/');
-  return slash == std::string::npos ? "" : name.substr(0, slash);
-}
-
-// Throws UsageError with every slice that the file cannot fill.
-void compare(const std::string& path, std::span<const TensorInfo> tensors,
-             std::span<const TensorSlice> slices) {
-  std::vector<std::string> problems;
-  for (const TensorSlice& slice : slices) {
-    require_valid(slice);
-    const std::string start = "checkpoint '" + path + "': tensor '" + slice.name + "' is ";
-    const std::string wanted = kind_of(slice.dtype, slice.shape) + " is wanted";
-    const std::size_t t = place_of(tensors, slice.name);
-    if (t == tensors.size()) {
-      problems.push_back(start + "not in the file; " + wanted);
-    } else if (tensors[t].shape != slice.shape || tensors[t].dtype != slice.dtype) {
-      problems.push_back(start + kind_of(tensors[t].dtype, tensors[t].shape) + " in the file; " +
-                         wanted);
-    }
-  }
-  if (!problems.empty()) throw UsageError(problems);
-}
-
-// Collective. Throws UsageError where a group is wanted in part: what would be left over.
-void check_left_over(const std::string& path, MPI_Comm comm, std::span<const TensorInfo> tensors,
-                     std::span<const TensorSlice> slices) {
-  std::vector<unsigned char> wanted(tensors.size(), 0);
-  for (const TensorSlice& slice : slices) wanted[place_of(tensors, slice.name)] = 1;
-  MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, wanted.data(), static_cast<int>(wanted.size()),
-                           MPI_UNSIGNED_CHAR, MPI_MAX, comm, &request));
-  wait_patiently(request);
-  std::set<std::string> groups;
-  for (std::size_t t = 0; t < tensors.size(); ++t)
-    if (wanted[t] != 0) groups.insert(group_of(tensors[t].name));
-  std::vector<std::string> problems;
-  for (std::size_t t = 0; t < tensors.size(); ++t) {
-    if (wanted[t] == 0 && groups.contains(group_of(tensors[t].name)))
-      problems.push_back("checkpoint '" + path + "': tensor '" + tensors[t].name + "' is " +
-                         kind_of(tensors[t].dtype, tensors[t].shape) +
-                         " in the file; no such tensor is wanted");
-  }
-  if (!problems.empty()) throw UsageError(problems);
-}
-
 enum class Verdict : unsigned char { kUnread, kGood, kBad, kUnknown };
 
 struct Judged {
@@ -167,16 +110,18 @@ Judged judge(const TensorInfo& tensor, const std::multimap<Box, std::uint64_t>& 
 }
 
 // Collective: the verdict on every tensor, on all ranks. `sums` belong to the slices.
-std::vector<Judged> judge_all(MPI_Comm comm, std::span<const TensorInfo> tensors,
+std::vector<Judged> judge_all(MPI_Comm comm, const LoadPlan& plan,
                               std::span<const TensorSlice> slices,
                               std::span<const std::uint64_t> sums) {
+  const auto& tensors = plan.tensors;
   WireWriter mine;
-  for (std::size_t s = 0; s < slices.size(); ++s) {
-    if (slices[s].data.count == 0) continue;
-    mine.put(place_of(tensors, slices[s].name));
-    mine.put(slices[s].offset);
-    mine.put(slices[s].extent);
-    mine.put(sums[s]);
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    for (const std::size_t s : plan.mine[t]) {
+      mine.put(t);
+      mine.put(slices[s].offset);
+      mine.put(slices[s].extent);
+      mine.put(sums[s]);
+    }
   }
   std::vector<std::multimap<Box, std::uint64_t>> read(tensors.size());
   for (const auto& bytes : gather_texts(comm, mine.bytes())) {
@@ -226,7 +171,7 @@ void verify(const CheckpointReader& reader, MPI_Comm comm, std::vector<Judged> j
 }  // namespace
 
 Metadata load_checkpoint(const std::string& path, MPI_Comm comm,
-                         std::span<const TensorSlice> slices) {
+                         std::span<const TensorSlice> slices, const LoadOptions& options) {
   const MpiComm own = duplicate(comm);
   int rank = 0;
   check_mpi(MPI_Comm_rank(own.get(), &rank));
@@ -241,19 +186,12 @@ Metadata load_checkpoint(const std::string& path, MPI_Comm comm,
   std::vector<TensorInfo> tensors;
   read_contents(contents, metadata, tensors);
   if (rank == 0) metadata.history = reader->metadata().history;
-  together(own.get(), [&] { compare(path, tensors, slices); });
-  check_left_over(path, own.get(), tensors, slices);
-
-  // From here on each rank works alone, and all compare how it went.
-  std::vector<std::uint64_t> sums(slices.size(), 0);
+  const LoadPlan plan = make_load_plan(own.get(), path, std::move(tensors), slices);
   together(own.get(), [&] {
-    if (rank != 0) reader = std::make_unique<CheckpointReader>(path, tensors);
-    for (std::size_t s = 0; s < slices.size(); ++s) {
-      reader->read(slices[s]);
-      sums[s] = digest_sum(slices[s].dtype, slices[s].shape, slices[s].box(), slices[s].data.data);
-    }
+    if (rank != 0) reader = std::make_unique<CheckpointReader>(path, plan.tensors);
   });
-  verify(*reader, own.get(), judge_all(own.get(), tensors, slices, sums));
+  const auto sums = read_tensors(*reader, own.get(), plan, slices, options.exchange_bytes);
+  verify(*reader, own.get(), judge_all(own.get(), plan, slices, sums));
   return metadata;
 }
 

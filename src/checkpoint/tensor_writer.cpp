@@ -34,9 +34,13 @@ class SharedFile {
       : what_(std::move(what)), file_(open_file(path, O_RDWR, what_)) {
     const Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
     check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_COMM_SELF, MPI_INFO_NULL), what_);
-    errno = 0;
-    const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get());
-    hdf5_ = Hdf5File(check_hdf5(id, what_ + cause(errno)));
+    hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get());
+    if (id < 0) {
+      // MPI-IO does not say why, and may only have been interrupted.
+      open_file(path, O_RDWR, what_).reset();
+      id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get());
+    }
+    hdf5_ = Hdf5Open(check_hdf5(id, what_));
   }
 
   // Writes a box that is one run of the tensor.
@@ -60,16 +64,24 @@ class SharedFile {
 
   // Waits until all is on the disk.
   void close() {
-    hdf5_.close(what_);
+    errno = 0;
+    const herr_t result = H5Fclose(hdf5_.detach());
+    const int code = errno;
+    // Closing writes the first bytes of the file again, unchanged: no harm in only some of them.
+    if (result < 0 && !is_unfinished(code)) check_hdf5(result, what_ + cause(code));
     sync_to_disk(file_, what_);
     close_file(file_, what_);
   }
 
  private:
-  // MPI-IO's errors leave out what the system said: it is in errno still.
+  using Hdf5Open = Handle<Hdf5Traits<H5Fclose>>;
+
+  // What MPI-IO says of a write leaves out what the system said: it is in errno still.
   static std::string cause(int code) {
     return code == 0 ? "" : std::string(": ") + std::strerror(code);
   }
+  // The system wrote less than it should, or was interrupted, and Open MPI 4.1 does not go on.
+  static bool is_unfinished(int code) { return code == 0 || code == EINTR; }
 
   void write_piece(const Hdf5Dataset& dataset, const TensorInfo& tensor, const Box& piece,
                    std::span<const std::byte> bytes, std::int64_t offset, const std::string& what) {
@@ -82,8 +94,7 @@ class SharedFile {
                                    file_space.get(), H5P_DEFAULT, bytes.data());
     const int code = errno;
     if (result >= 0) return;
-    // Open MPI 4.1 does not go on where the system wrote less than it should, or was interrupted.
-    if (code == 0 || code == EINTR) {
+    if (is_unfinished(code)) {
       write_at(file_, offset, bytes, what);
     } else {
       check_hdf5(result, what + cause(code));
@@ -92,15 +103,19 @@ class SharedFile {
 
   std::string what_;
   Descriptor file_;  // the same file for what neither HDF5 nor MPI-IO does
-  Hdf5File hdf5_;
+  Hdf5Open hdf5_;
 };
 
 // Writes this rank's part of all tensors. Nothing here waits for another rank, except exchanges,
 // which are made also after a failure, and agreements.
 class TensorWriter {
  public:
-  TensorWriter(SharedFile& file, MPI_Comm comm, const SavePlan& plan)
-      : file_(file), comm_(comm), plan_(plan), batches_{Batch(comm), Batch(comm)} {
+  TensorWriter(SharedFile& file, MPI_Comm comm, const SavePlan& plan, std::int64_t exchange_bytes)
+      : file_(file),
+        comm_(comm),
+        plan_(plan),
+        exchange_bytes_(exchange_bytes),
+        batches_{Batch(comm), Batch(comm)} {
     check_mpi(MPI_Comm_rank(comm, &rank_));
   }
 
@@ -115,8 +130,8 @@ class TensorWriter {
   }
 
   // The exchange of one batch is under way while the batch before it is written.
-  void write_exchanged(std::int64_t exchange_bytes) {
-    const auto batches = row_batches(plan_.tensors, plan_.holders, exchange_bytes);
+  void write_exchanged() {
+    const auto batches = row_batches(plan_.tensors, plan_.holders, exchange_bytes_);
     std::size_t num_started = 0;
     for (std::size_t b = 0; b < batches.size(); ++b) {
       if (num_started == b) start(batches[b], batches_[num_started++ % 2]);
@@ -156,7 +171,7 @@ class TensorWriter {
       const std::size_t t = piece.tensor;
       if (plan_.mine[t].empty()) continue;  // not among the holders
       const std::size_t width = size_of(plan_.tensors[t].dtype);
-      auto portions = divide_rows(plan_.tensors[t], piece, plan_.holders[t]);
+      auto portions = divide_rows(plan_.tensors[t], piece, plan_.holders[t], exchange_bytes_);
       for (Portion& portion : portions) {
         if (portion.rank != rank_) continue;
         const auto count = static_cast<std::size_t>(volume(portion.box.extent));
@@ -193,6 +208,7 @@ class TensorWriter {
   SharedFile& file_;
   MPI_Comm comm_;
   const SavePlan& plan_;
+  std::int64_t exchange_bytes_;
   int rank_ = 0;
   Outcome outcome_;
   std::int64_t bytes_ = 0;  // of all ranks, since they last agreed
@@ -205,9 +221,9 @@ void write_tensors(const std::string& path, MPI_Comm comm, const SavePlan& plan,
                    std::int64_t exchange_bytes, const std::string& what) {
   std::unique_ptr<SharedFile> file;
   together(comm, [&] { file = std::make_unique<SharedFile>(path, what); });
-  TensorWriter writer(*file, comm, plan);
+  TensorWriter writer(*file, comm, plan, exchange_bytes);
   writer.write_runs();
-  writer.write_exchanged(exchange_bytes);
+  writer.write_exchanged();
   writer.agree_now();
   together(comm, [&] { file->close(); });
 }

@@ -21,7 +21,7 @@ class SaveLoad : public CheckpointTest {};
 TEST_F(SaveLoad, EverySlicingLoadsWhatEveryOtherSaved) {
   const auto model = small_model();
   std::map<std::string, std::set<std::uint64_t>> digests;
-  // Few bytes at a time, so that boxes of columns are exchanged in many batches.
+  // Few bytes at a time, so that boxes of columns are traded in many batches.
   const SaveOptions options{.exchange_bytes = 4000};
   for (const Slicing saved : kSlicings) {
     const std::string file = checkpoint_path(folder_, static_cast<int>(saved));
@@ -29,7 +29,7 @@ TEST_F(SaveLoad, EverySlicingLoadsWhatEveryOtherSaved) {
                     options);
     for (const Slicing loaded : kSlicings) {
       const Slices slices = slices_of(model, loaded, false);
-      load_checkpoint(file, MPI_COMM_WORLD, slices.list);
+      load_checkpoint(file, MPI_COMM_WORLD, slices.list, {.exchange_bytes = 4000});
       expect_filled(slices, std::to_string(static_cast<int>(saved)) + " -> " +
                                 std::to_string(static_cast<int>(loaded)));
     }

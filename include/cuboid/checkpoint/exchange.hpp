@@ -85,16 +85,17 @@ struct RowPiece {
   Range rows;
 };
 
-// The rows of one tensor (number `tensor`) divided between ranks that each get some of them in one
-// run, without data: of about a MiB each at least, as long as there are rows for more. Small pieces
-// of successive tensors go to different ranks.
+// The rows of a piece divided between some of the tensor's holders, each of which gets some in one
+// run, without data: at least min(a MiB, exchange_bytes) each, as long as there are so many. Small
+// pieces of successive tensors go to different ranks.
 std::vector<Portion> divide_rows(const TensorInfo& info, const RowPiece& piece,
-                                 std::span<const Portion> holders);
+                                 std::span<const Portion> holders, std::int64_t exchange_bytes);
 
 // What of all the tensors is moved at one time: pieces that cover the tensors that have holders, in
-// order, batch by batch, in each of which about `bytes` bytes fall to a holder (at least one row).
+// order, batch by batch, in each of which about exchange_bytes bytes fall to a holder, and at least
+// one row is moved.
 std::vector<std::vector<RowPiece>> row_batches(std::span<const TensorInfo> tensors,
                                                std::span<const std::vector<Portion>> holders,
-                                               std::int64_t bytes);
+                                               std::int64_t exchange_bytes);
 
 }  // namespace cuboid

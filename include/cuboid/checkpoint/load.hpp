@@ -1,8 +1,9 @@
-// Loading: every rank reads its own boxes, whatever grid wrote the file.
+// Loading: every rank gets its own boxes, whatever grid wrote the file.
 #pragma once
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -10,6 +11,11 @@
 #include "cuboid/checkpoint/tensor_slice.hpp"
 
 namespace cuboid {
+
+struct LoadOptions {
+  // Of what a rank reads at once where ranks trade. It takes up to four times as much memory.
+  std::int64_t exchange_bytes = std::int64_t{4} << 20;
+};
 
 // Collective over `comm`. Fills the slices' data with their boxes of the tensors of their names and
 // returns the metadata (the history on rank 0 only). Boxes may overlap, repeat or leave gaps
@@ -23,6 +29,6 @@ namespace cuboid {
 // DamagedCheckpoint listing all that are damaged; SystemError where reading fails. After a throw
 // the data is not to be used.
 Metadata load_checkpoint(const std::string& path, MPI_Comm comm,
-                         std::span<const TensorSlice> slices);
+                         std::span<const TensorSlice> slices, const LoadOptions& options = {});
 
 }  // namespace cuboid

@@ -15,8 +15,8 @@ namespace cuboid {
 struct SaveOptions {
   // Sets the disk space aside before anything is written, so that a full disk is noticed at once.
   bool reserve_space = true;
-  // Memory that a rank takes three times over, at most, while ranks bring boxes of columns into
-  // runs of the file.
+  // Of what a rank writes at once where ranks bring boxes of columns into runs of the file first.
+  // It takes up to four times as much memory.
   std::int64_t exchange_bytes = std::int64_t{4} << 20;
 };
 
