@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "cuboid/app/command.hpp"
+#include "cuboid/app/job.hpp"
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
+#include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/config/print.hpp"
 #include "cuboid/config/resolve.hpp"
 #include "cuboid/grid/grid.hpp"
@@ -78,13 +80,54 @@ void append(std::vector<std::string>& problems, const std::vector<std::string>& 
   problems.insert(problems.end(), more.begin(), more.end());
 }
 
+// On rank 0: makes the output folder this job's own. Nothing is left to a dry run but to look.
+void take_output_dir(const ParseResult& parsed, Preflight& result,
+                     std::vector<std::string>& problems) {
+  const std::string& folder = parsed.config.checkpoint.output_dir;
+  append(problems, check_output_dir(folder));
+  if (!problems.empty() || parsed.dry_run) return;
+  try {
+    result.lock = OutputLock(folder, job_name());
+    for (const auto& path : remove_partial_files(folder))
+      result.warnings.push_back("removed '" + path + "': a job that died had not completed it");
+  } catch (const UsageError& error) {
+    append(problems, error.problems());
+  } catch (const SystemError& error) {
+    problems.push_back("--output-dir '" + folder + "': " + error.what());
+  }
+}
+
+// On rank 0: chooses the checkpoint to go on from, and compares the options with it once they are
+// resolved.
+void choose_resume(const Config& config, bool is_resolved, Preflight& result,
+                   std::vector<std::string>& problems) {
+  try {
+    result.resume = choose_checkpoint(config.checkpoint);
+  } catch (const UsageError& error) {
+    return append(problems, error.problems());
+  } catch (const SystemError& error) {
+    problems.push_back("--resume " + config.checkpoint.resume + ": " + error.what());
+    return;
+  }
+  const ResumeChoice& choice = result.resume;
+  if (!choice.metadata || !is_resolved) return;
+  append(problems, find_contradictions(config, *choice.metadata, choice.path));
+  if (choice.metadata->step > config.train.max_steps) {
+    problems.push_back(
+        format("--max-steps %ld is below step %ld of checkpoint '%s'; legal: %ld or "
+               "more, or --resume none",
+               static_cast<long>(config.train.max_steps), static_cast<long>(choice.metadata->step),
+               choice.path.c_str(), static_cast<long>(choice.metadata->step)));
+  }
+}
+
 }  // namespace
 
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
-                             const NodeMap& nodes) {
+                             const NodeMap& nodes, const Timer& since_start) {
   const MPI_Comm world = session.world();
   require_same_options(world, parsed.config);
-  Preflight result{.config = parsed.config, .warnings = {}};
+  Preflight result{.config = parsed.config, .warnings = {}, .lock = {}, .resume = {}};
   Config& config = result.config;
   std::vector<std::string> problems = parsed.problems;
   result.uses_default_text = config.data.data_dir.empty();
@@ -95,8 +138,9 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   std::vector<std::string> data_problems;
   std::optional<DataInfo> info;
   if (session.rank() == 0) {
-    append(data_problems, check_output_dir(config.checkpoint.output_dir));
+    take_output_dir(parsed, result, data_problems);
     info = inspect(config, data_problems);
+    result.seconds_left = seconds_left(config.train, since_start.seconds(), data_problems);
   }
   std::array<std::int64_t, 3> about_data{};
   if (info) about_data = {1, static_cast<std::int64_t>(info->kind), info->vocab_size};
@@ -107,6 +151,10 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   }
   const auto option_problems = find_problems(config, facts, parsed.doubtful);
   if (parsed.doubtful.empty()) resolve(config, facts);
+  if (session.rank() == 0) {
+    const bool is_resolved = parsed.doubtful.empty() && info && option_problems.empty();
+    choose_resume(config, is_resolved, result, data_problems);
+  }
   if (info && problems.empty() && option_problems.empty()) {
     append(data_problems, check_data(*info, {.seq_length = config.model.seq_length,
                                              .vocab_size = config.model.vocab_size,
@@ -116,7 +164,7 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   append(problems, broadcast_lines(world, data_problems));
   if (!problems.empty()) throw UsageError(problems);
   if (config.runtime.num_threads == 0) config.runtime.num_threads = nodes.threads_per_rank();
-  result.warnings = find_warnings(config);
+  append(result.warnings, find_warnings(config));
   return result;
 }
 

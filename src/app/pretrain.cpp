@@ -3,8 +3,10 @@
 #include <c10/core/InferenceMode.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <utility>
 
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/ending.hpp"
@@ -12,9 +14,10 @@
 #include "cuboid/app/report.hpp"
 #include "cuboid/app/speaker.hpp"
 #include "cuboid/base/text.hpp"
+#include "cuboid/base/timer.hpp"
 #include "cuboid/config/print.hpp"
 #include "cuboid/launch/device.hpp"
-#include "cuboid/trainer/output_folder.hpp"
+#include "cuboid/launch/stop_signal.hpp"
 #include "cuboid/trainer/peak.hpp"
 #include "cuboid/trainer/trainer.hpp"
 
@@ -146,11 +149,13 @@ TextPairs versions_for_checkpoint() {
   return pairs;
 }
 
-int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) {
+int train(const MpiSession& session, const ParseResult& parsed, const Timer& since_start,
+          Ending& ending) {
   const Announcer out(session.rank() == 0);
   // 1. Where are the ranks, and can they do what was asked?
   const NodeMap nodes = map_nodes(session.world());
-  const Preflight preflight = check_before_start(parsed, session, nodes);
+  Preflight preflight = check_before_start(parsed, session, nodes, since_start);
+  const Timer since_preflight;
   const Config& config = preflight.config;
   const GridShape shape = shape_of(config.parallel);
   ending.set_coordinate(to_string(coordinate_of(shape, session.rank())));
@@ -182,6 +187,7 @@ int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) 
                .micro_batch_size = config.batch.micro_batch_size});
   out.say(stage_report(measure_stages(grid, communicators, stage), config.runtime.dtype));
   if (parsed.dry_run) {
+    if (!preflight.resume.path.empty()) out.say("It would go on from " + preflight.resume.path);
     out.say("Dry run: everything is in order; nothing was trained or written");
     return kDone;
   }
@@ -196,24 +202,26 @@ int train(const MpiSession& session, const ParseResult& parsed, Ending& ending) 
   const auto [peak, peak_source] = find_peak(config, *communicators.control, processor);
   out.say(peak_source);
   // 5. Train.
-  const bool resumes = config.checkpoint.resume != "none";
-  if (!resumes && session.rank() == 0) {
-    const std::string moved = set_earlier_run_aside(config.checkpoint.output_dir);
-    if (!moved.empty()) out.say("An earlier run's checkpoints and metrics are now in " + moved);
+  if (preflight.seconds_left != TimeLimit::kNone) {
+    out.say(format("Time left: %s; saves in time and ends with exit code %d",
+                   short_duration(std::max(0.0, preflight.seconds_left)).c_str(), kStoppedExit));
   }
+  // The data may have taken a while since the limit was looked up.
+  const double seconds_left = preflight.seconds_left - since_preflight.seconds();
   Trainer trainer(config, grid, communicators, dataset, stage,
                   {.peak_flops = peak,
                    .progress_line = wants_progress(),
                    .options = option_pairs(config),
-                   .versions = versions_for_checkpoint()});
-  if (resumes) trainer.resume(config.checkpoint.resume);
-  trainer.run();
-  return kDone;
+                   .versions = versions_for_checkpoint(),
+                   .seconds_left = seconds_left});
+  trainer.begin(std::move(preflight.resume));
+  return trainer.run() == RunEnd::kDone ? kDone : kStoppedExit;
 }
 
 }  // namespace
 
 int pretrain(int argc, char** argv) {
+  const Timer since_start;
   const std::vector<std::string> arguments(argv + 2, argv + argc);
   const ParseResult parsed = parse_options(arguments);
   if (parsed.help) return say_before_mpi(help_text()), kDone;
@@ -221,12 +229,13 @@ int pretrain(int argc, char** argv) {
   if (parsed.print_config && parsed.problems.empty()) {
     return say_before_mpi(config_text(parsed.config)), kDone;
   }
+  catch_stop_signals();
   keep_freed_memory();
   // A file-size limit is then an error of the write that met it, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
   const MpiSession session(&argc, &argv);
   Ending ending(session);
-  return ending.guard([&] { return train(session, parsed, ending); });
+  return ending.guard([&] { return train(session, parsed, since_start, ending); });
 }
 
 }  // namespace cuboid

@@ -64,6 +64,10 @@ std::string json_line(const StepMetrics& m) {
   return object.dump();
 }
 
+std::string json_line(std::int64_t step, double validation_loss) {
+  return nlohmann::ordered_json({{"step", step}, {"validation_loss", validation_loss}}).dump();
+}
+
 void LogInterval::add(const StepMetrics& metrics) {
   last_ = metrics;
   ++steps_;
@@ -98,8 +102,8 @@ MetricsFile::MetricsFile(const std::string& output_dir, std::int64_t completed_s
   check_errno(file_.is_open(), "cannot open '" + path_ + "'");
 }
 
-void MetricsFile::write(const StepMetrics& metrics) {
-  file_ << json_line(metrics) << '\n' << std::flush;
+void MetricsFile::write(const std::string& line) {
+  file_ << line << '\n' << std::flush;
   check_errno(file_.good(), "cannot write to '" + path_ + "'");
 }
 

@@ -8,9 +8,32 @@
 #include <fstream>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/checkpoint/folder.hpp"
 
 namespace cuboid {
 namespace fs = std::filesystem;
+namespace {
+
+// Moves these files of the folder into its run-1, or the next free number; "" where there are none.
+std::string move_to_new_folder(const std::string& output_dir,
+                               const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  fs::path folder;
+  for (int number = 1; folder.empty() || fs::exists(folder); ++number) {
+    folder = fs::path(output_dir) / ("run-" + std::to_string(number));
+  }
+  std::error_code error;
+  fs::create_directory(folder, error);
+  for (const std::string& name : names) {
+    if (!error) fs::rename(fs::path(output_dir) / name, folder / name, error);
+  }
+  if (error)
+    throw SystemError("cannot move an earlier run to '" + folder.string() +
+                      "': " + error.message());
+  return folder;
+}
+
+}  // namespace
 
 std::vector<std::string> check_output_dir(const std::string& output_dir) {
   const std::string advice = "; --output-dir must name a folder that can be written";
@@ -35,27 +58,27 @@ std::vector<std::string> check_output_dir(const std::string& output_dir) {
 }
 
 std::string set_earlier_run_aside(const std::string& output_dir) {
-  std::vector<fs::path> files;
+  std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(output_dir)) {
     const std::string name = entry.path().filename();
-    const bool checkpoint = name.starts_with("checkpoint-") && entry.path().extension() == ".h5";
     const bool metrics = name.starts_with("metrics") && entry.path().extension() == ".jsonl";
-    if (entry.is_regular_file() && (checkpoint || metrics)) files.push_back(entry.path());
+    if (entry.is_regular_file() && (metrics || step_of_checkpoint(name))) names.push_back(name);
   }
-  if (files.empty()) return {};
-  fs::path folder;
-  for (int number = 1; folder.empty() || fs::exists(folder); ++number) {
-    folder = fs::path(output_dir) / ("run-" + std::to_string(number));
+  return move_to_new_folder(output_dir, names);
+}
+
+std::string set_later_checkpoints_aside(const std::string& output_dir, std::int64_t step) {
+  std::vector<std::string> names;
+  for (const std::int64_t later : steps_in(output_dir)) {
+    if (later > step) names.push_back(fs::path(checkpoint_path(output_dir, later)).filename());
   }
+  return move_to_new_folder(output_dir, names);
+}
+
+bool is_in_folder(const std::string& path, const std::string& folder) {
   std::error_code error;
-  fs::create_directory(folder, error);
-  for (const fs::path& file : files) {
-    if (!error) fs::rename(file, folder / file.filename(), error);
-  }
-  if (error)
-    throw SystemError("cannot move an earlier run to '" + folder.string() +
-                      "': " + error.message());
-  return folder;
+  const fs::path parent = fs::path(path).parent_path();
+  return fs::equivalent(parent.empty() ? fs::path(".") : parent, folder, error);
 }
 
 }  // namespace cuboid

@@ -2,7 +2,10 @@
 
 #include <ATen/ops/from_blob.h>
 
+#include <array>
 #include <cmath>
+#include <span>
+#include <utility>
 
 #include "cuboid/optimizer/lr_schedule.hpp"
 
@@ -21,8 +24,9 @@ at::Tensor tokens_on(const std::vector<std::int64_t>& all, std::int64_t begin, s
 }  // namespace
 
 TrainStep::TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators,
-                     Stage& stage)
+                     Stage& stage, std::function<bool()> wants_attention)
     : config_(config),
+      wants_attention_(std::move(wants_attention)),
       grid_(grid),
       communicators_(communicators),
       stage_(stage),
@@ -53,11 +57,13 @@ std::vector<MicroBatch> TrainStep::micro_batches(const Batch& batch) const {
   return result;
 }
 
-double TrainStep::mean_loss(double loss_sum, std::int64_t num_batches) {
+TrainStep::Total TrainStep::add_up(double loss_sum) {
   // All TP ranks of the last stage hold the same sum; one of them speaks for each replica.
-  double total = grid_.is_last_stage() && grid_.at().tp == 0 ? loss_sum : 0.0;
-  communicators_.control->all_reduce(buffer_of(total));
-  return total / static_cast<double>(tokens_per_step_ * num_batches);
+  const bool speaks = grid_.is_last_stage() && grid_.at().tp == 0;
+  const bool attention = wants_attention_ && wants_attention_();
+  std::array<double, 2> sums = {speaks ? loss_sum : 0.0, attention ? 1.0 : 0.0};
+  communicators_.control->all_reduce(buffer_of(std::span<double>(sums)));
+  return {.loss = sums[0] / static_cast<double>(tokens_per_step_), .attention = sums[1] > 0.0};
 }
 
 StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
@@ -67,10 +73,12 @@ StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
   if (stage_.tied_weight() != nullptr) {
     finish_tied_gradient(*stage_.tied_weight(), stage_.tied_gradient(), *communicators_.ends);
   }
+  const Total total = add_up(stage_.loss_sum());
   StepResult result{
-      .loss = mean_loss(stage_.loss_sum(), 1),
+      .loss = total.loss,
       .grad_norm = norm_.compute(),
-      .learning_rate = learning_rate(config_.optimizer, step, config_.train.max_steps)};
+      .learning_rate = learning_rate(config_.optimizer, step, config_.train.max_steps),
+      .attention = total.attention};
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
     optimizer_.step(result.learning_rate,
                     clip_factor(result.grad_norm, config_.optimizer.clip_grad));
@@ -78,16 +86,18 @@ StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
   return result;
 }
 
-double TrainStep::evaluate(const BatchReader& reader, std::int64_t num_batches) {
+std::optional<double> TrainStep::evaluate(const BatchReader& reader, std::int64_t num_batches) {
   Batch batch;
-  double loss_sum = 0.0;
+  double losses = 0.0;
   for (std::int64_t i = 0; i < num_batches; ++i) {
     reader.read(i * reader.shape().global_batch_size(), batch);
     stage_.begin_step(micro_batches(batch), /*loss_scale=*/0.0);
     executor_.run(evaluation_schedule_);
-    loss_sum += stage_.loss_sum();
+    const Total total = add_up(stage_.loss_sum());
+    if (total.attention) return std::nullopt;
+    losses += total.loss;
   }
-  return mean_loss(loss_sum, num_batches);
+  return losses / static_cast<double>(num_batches);
 }
 
 }  // namespace cuboid

@@ -2,23 +2,30 @@
 
 #include <sys/resource.h>
 
+#include <array>
 #include <cmath>
-#include <cstdio>
+#include <span>
+#include <utility>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
-#include "cuboid/checkpoint/folder.hpp"
-#include "cuboid/checkpoint/load.hpp"
-#include "cuboid/checkpoint/save.hpp"
 #include "cuboid/config/model_size.hpp"
-#include "cuboid/trainer/state.hpp"
+#include "cuboid/launch/stop_signal.hpp"
 
 namespace cuboid {
 namespace {
 
+constexpr const char* kTimeLimit = "the time limit";
+
 BatchContent content_for(const StagePlace& place) {
   return place.is_first || place.is_last ? BatchContent::kTokensAndTargets : BatchContent::kIdsOnly;
+}
+
+// What a save may need before one was measured: the file of fp32 weights and two moments at 100
+// MB/s, which is slow for any disk, and a second.
+double first_guess_of_save_seconds(const ModelConfig& model) {
+  return 12.0 * static_cast<double>(num_parameters(model)) / 100e6 + 1.0;
 }
 
 // Largest resident size of this process so far.
@@ -26,6 +33,16 @@ double peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) * 1024.0;
+}
+
+// "; removed those of steps 10, 20"
+std::string removed_text(const std::vector<std::int64_t>& steps) {
+  std::string text;
+  for (const std::int64_t step : steps) {
+    text += text.empty() ? "; removed that of step " : ", ";
+    text += std::to_string(step);
+  }
+  return text;
 }
 
 }  // namespace
@@ -38,8 +55,10 @@ Trainer::Trainer(const Config& config, const Grid& grid, GridCommunicators& comm
       dataset_(dataset),
       stage_(stage),
       options_(std::move(options)),
-      step_(config, grid, communicators, stage),
-      progress_(options_.progress_line && grid.rank() == 0) {}
+      time_limit_(options_.seconds_left, first_guess_of_save_seconds(config.model)),
+      step_(config, grid, communicators, stage, [this] { return wants_attention(); }),
+      checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()),
+      log_(grid.rank() == 0, options_.progress_line) {}
 
 BatchReader Trainer::reader(const TokenSplit& tokens, SampleOrder order) const {
   return {tokens, std::move(order),
@@ -51,43 +70,36 @@ BatchReader Trainer::reader(const TokenSplit& tokens, SampleOrder order) const {
           content_for(stage_.place())};
 }
 
-void Trainer::resume(const std::string& path) {
-  const StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
-  const Metadata metadata = load_checkpoint(path, grid_.world(), state.slices);
-  if (metadata.seed != static_cast<std::uint64_t>(config_.train.seed)) {
-    throw UsageError(format(
-        "--seed %ld contradicts --resume %s: that run's order of samples comes "
-        "from seed %lu; legal: --seed %lu",
-        static_cast<long>(config_.train.seed), path.c_str(),
-        static_cast<unsigned long>(metadata.seed), static_cast<unsigned long>(metadata.seed)));
-  }
-  restore_state(state, stage_.store(), step_.optimizer());
-  step_.optimizer().set_num_steps(metadata.step);
-  completed_ = resumed_at_ = metadata.step;
-  consumed_ = metadata.consumed_samples;
-  history_ = metadata.history;
-  digest_ = metadata.sample_digest;
-  print("Resumed from " + path + " at step " + std::to_string(completed_));
-}
-
 bool Trainer::is_due(std::int64_t interval) const {
   return interval > 0 && completed_ % interval == 0;
 }
 
-void Trainer::run() {
+bool Trainer::is_validation_due() const {
+  const bool last = completed_ == config_.train.max_steps;
+  return config_.train.eval_steps > 0 && (last || is_due(config_.train.eval_interval));
+}
+
+RunEnd Trainer::run() {
   const TrainSampler sampler(dataset_.train.size(), config_.model.seq_length,
                              static_cast<std::uint64_t>(config_.train.seed));
   BatchLoader loader(reader(dataset_.train, order_of(sampler)), consumed_);
-  if (speaks()) metrics_file_.emplace(config_.checkpoint.output_dir, completed_);
+  log_.open_metrics(config_.checkpoint.output_dir, completed_);
   const Timer timer;
-  bool saved = true;
-  while (completed_ < config_.train.max_steps) {
-    train_one_step(loader);
-    saved = is_due(config_.checkpoint.save_interval);
-    if (saved) save();
+  talk();  // a signal may have come before the first step
+  if (validation_is_pending_ && stop_reason_.empty()) {
+    validate();
+    if (validation_loss_) log_.late_validation(completed_, *validation_loss_);
   }
-  if (!saved) save();
+  while (completed_ < config_.train.max_steps && stop_reason_.empty()) {
+    train_one_step(loader);
+    const bool goes_on = completed_ < config_.train.max_steps && stop_reason_.empty();
+    if (goes_on && is_due(config_.checkpoint.save_interval)) save(/*goes_on=*/true);
+    report_save();
+  }
+  save_at_the_end();
   print_summary(timer.seconds());
+  const bool is_done = completed_ == config_.train.max_steps && !validation_is_pending_;
+  return is_done ? RunEnd::kDone : RunEnd::kStopped;
 }
 
 void Trainer::train_one_step(BatchLoader& loader) {
@@ -105,6 +117,7 @@ void Trainer::train_one_step(BatchLoader& loader) {
   ++completed_;
   consumed_ += config_.batch.global_batch_size;
   training_seconds_ += ms * 1e-3;
+  took(ms * 1e-3);
   StepMetrics metrics = measure(result, batch, ms);
   digest_ = batch.digest;
   history_.step.push_back(completed_);
@@ -112,21 +125,16 @@ void Trainer::train_one_step(BatchLoader& loader) {
   history_.grad_norm.push_back(result.grad_norm);
   history_.learning_rate.push_back(result.learning_rate);
   history_.consumed_samples.push_back(consumed_);
-  const bool last = completed_ == config_.train.max_steps;
-  if (config_.train.eval_steps > 0 && (last || is_due(config_.train.eval_interval))) {
-    metrics.validation_loss = validation_loss_ = validate();
+  if (result.attention) talk();
+  validation_is_pending_ = is_validation_due();
+  if (validation_is_pending_ && stop_reason_.empty()) {
+    validate();
+    metrics.validation_loss = validation_loss_;
   }
-  if (!speaks()) return;
-  metrics_file_->write(metrics);
-  interval_.add(metrics);
-  if (last || is_due(config_.train.log_interval)) {
-    print(log_line(interval_.flush()));
-  } else if (metrics.validation_loss) {
-    print(format("Step %ld | Validation loss: %.4f", static_cast<long>(completed_),
-                 *metrics.validation_loss));
-  }
+  const bool last = completed_ == config_.train.max_steps || !stop_reason_.empty();
+  log_.step(metrics, last || is_due(config_.train.log_interval));
   const auto done = static_cast<double>(completed_ - resumed_at_);
-  if (!last) progress_.show(completed_, config_.train.max_steps, training_seconds_ / done);
+  if (!last) log_.progress(completed_, config_.train.max_steps, training_seconds_ / done);
 }
 
 StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, double ms) const {
@@ -148,48 +156,100 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
           .validation_loss = {}};
 }
 
-double Trainer::validate() {
+// Sets validation_loss_, or leaves validation_is_pending_ where a request to stop came between.
+void Trainer::validate() {
   const Timer timer;
   const ValidationSampler sampler(dataset_.validation.size(), config_.model.seq_length,
                                   config_.train.eval_steps, config_.batch.global_batch_size);
-  const double loss =
+  validation_loss_ =
       step_.evaluate(reader(dataset_.validation, order_of(sampler)), sampler.num_batches());
   validating_seconds_ += timer.seconds();
-  return loss;
+  validation_is_pending_ = !validation_loss_;
+  if (validation_is_pending_) return talk();
+  took(timer.seconds() / static_cast<double>(sampler.num_batches()));
 }
 
-void Trainer::save() {
-  const Timer timer;
-  const std::string path = checkpoint_path(config_.checkpoint.output_dir, completed_);
+// Something between two looks at signals and clock has taken so long.
+void Trainer::took(double seconds) {
+  constexpr double kShortest = 600.0;
+  constexpr double kFactor = 10.0;
+  time_limit_.took_step(seconds);
+  if (seconds <= longest_seconds_) return;
+  longest_seconds_ = seconds;
+  set_stop_patience(static_cast<unsigned>(kShortest + kFactor * seconds));
+}
+
+bool Trainer::wants_attention() const {
+  return stop_signal() != 0 || checkpointer_.has_failed() || (speaks() && time_limit_.is_near());
+}
+
+// Collective: tells all ranks what some of them know. Throws on all where a save in the background
+// has failed.
+void Trainer::talk() {
+  constexpr std::int64_t kTimeIsUp = 1;
+  std::int64_t reason = speaks() && time_limit_.is_near() ? kTimeIsUp : 0;
+  if (stop_signal() != 0) reason = kTimeIsUp + stop_signal();
+  std::array<std::int64_t, 2> all = {checkpointer_.has_failed() ? 1 : 0, reason};
+  communicators_.control->all_reduce(buffer_of(std::span<std::int64_t>(all)), ReduceOp::kMax);
+  if (all[0] != 0) checkpointer_.finish();
+  if (all[1] == 0 || !stop_reason_.empty()) return;
+  stop_reason_ =
+      all[1] == kTimeIsUp ? kTimeLimit : name_of_signal(static_cast<int>(all[1] - kTimeIsUp));
+  log_.print(format("Stopping after step %ld for %s", static_cast<long>(completed_),
+                    stop_reason_.c_str()));
+}
+
+Metadata Trainer::metadata() const {
   Metadata metadata;
   metadata.step = completed_;
   metadata.consumed_samples = consumed_;
-  metadata.tokens = metadata.consumed_samples * config_.model.seq_length;
+  metadata.tokens = consumed_ * config_.model.seq_length;
   metadata.seed = static_cast<std::uint64_t>(config_.train.seed);
   metadata.sample_digest = digest_;
   metadata.grid = grid_.shape();
   metadata.options = options_.options;
+  metadata.state = {
+      {"rng", "Philox 4x32-10 keyed by seed, tensor or sample: no state beside consumed_samples"},
+      {"learning_rate_step", std::to_string(completed_)},
+      {"validation", validation_is_pending_ ? "pending" : "done"}};
   metadata.versions = options_.versions;
   metadata.history = history_;
-  const StateSlices state = state_slices(stage_.store(), step_.optimizer(), grid_);
-  save_checkpoint(path, grid_.world(), state.slices, metadata);
-  last_saved_ = path;
-  saving_seconds_ += timer.seconds();
-  print(format("Saved %s in %s", path.c_str(), short_duration(timer.seconds()).c_str()));
+  return metadata;
 }
 
-void Trainer::print(const std::string& line) {
-  if (!speaks()) return;
-  progress_.clear();
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
+void Trainer::save(bool goes_on) {
+  checkpointer_.save(metadata(), goes_on && config_.checkpoint.save_async);
+  saved_at_ = completed_;
+}
+
+void Trainer::save_at_the_end() {
+  const Timer wait;
+  checkpointer_.finish();
+  saving_seconds_ += wait.seconds();
+  report_save();
+  if (saved_at_ != completed_) save(/*goes_on=*/false);
+  report_save();
+}
+
+void Trainer::report_save() {
+  const auto report = checkpointer_.take_report();
+  if (!report) return;
+  last_saved_ = report->path;
+  saving_seconds_ += report->stall_seconds;
+  time_limit_.took_save(report->seconds);
+  std::string line =
+      format("Saved %s in %s", report->path.c_str(), short_duration(report->seconds).c_str());
+  if (report->in_background) {
+    line += format(" in the background (training waited %s)",
+                   short_duration(report->stall_seconds).c_str());
+  }
+  log_.print(line + removed_text(report->removed));
 }
 
 void Trainer::print_summary(double seconds) {
   double memory = peak_resident_bytes();
   communicators_.control->all_reduce(buffer_of(memory), ReduceOp::kMax);
   const std::int64_t steps = completed_ - resumed_at_;
-  if (!speaks()) return;
   const std::int64_t tokens = steps * config_.batch.global_batch_size * config_.model.seq_length;
   std::vector<std::vector<std::string>> rows = {
       {"Steps", grouped(steps)},
@@ -209,7 +269,14 @@ void Trainer::print_summary(double seconds) {
   if (validation_loss_) rows.push_back({"Validation loss", format("%.4f", *validation_loss_)});
   rows.push_back({"Peak memory", short_bytes(memory) + " of the largest rank"});
   if (!last_saved_.empty()) rows.push_back({"Checkpoint", last_saved_});
-  print("\nDone\n" + table(rows, "  "));
+  const bool stopped = !stop_reason_.empty() && completed_ < config_.train.max_steps;
+  const std::string title =
+      stopped ? format(
+                    "Stopped at step %ld of %ld; the same command with "
+                    "--resume auto goes on from here",
+                    static_cast<long>(completed_), static_cast<long>(config_.train.max_steps))
+              : "Done";
+  log_.print("\n" + title + "\n" + table(rows, "  "));
 }
 
 }  // namespace cuboid

@@ -87,11 +87,11 @@ TEST(MetricsFile, DropsStepsThatAResumedRunRepeatsAndKeepsTheOldFile) {
   const Folder folder;
   {
     MetricsFile file(folder.path(), 0);
-    for (std::int64_t i = 1; i <= 5; ++i) file.write(step(i));
+    for (std::int64_t i = 1; i <= 5; ++i) file.write(json_line(step(i)));
   }
   {
     MetricsFile file(folder.path(), 3);
-    file.write(step(4));
+    file.write(json_line(step(4)));
   }
   EXPECT_EQ(folder.steps(), (std::vector<std::int64_t>{1, 2, 3, 4}));
   EXPECT_TRUE(fs::exists(folder.path() + "/metrics-before-3.jsonl"));

@@ -1,5 +1,6 @@
 // The subcommands of `cuboid`. Each returns the exit code: 0 done, 1 failure of a library or the
-// machine, 2 usage, 3 two checkpoints differ, 5 the training diverged.
+// machine, 2 usage, 3 two checkpoints differ, 5 the training diverged, 75 (EX_TEMPFAIL of
+// sysexits.h) stopped early with everything saved: to be started again.
 #pragma once
 
 #include <string>
@@ -8,7 +9,14 @@
 
 namespace cuboid {
 
-enum ExitCode : int { kDone = 0, kFailed = 1, kUsage = 2, kDifferent = 3, kDivergedExit = 5 };
+enum ExitCode : int {
+  kDone = 0,
+  kFailed = 1,
+  kUsage = 2,
+  kDifferent = 3,
+  kDivergedExit = 5,
+  kStoppedExit = 75,
+};
 
 int pretrain(int argc, char** argv);    // arguments after "pretrain" begin at argv[2]
 int checkpoint(int argc, char** argv);  // "cuboid checkpoint COMMAND ...", without MPI

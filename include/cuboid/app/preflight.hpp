@@ -1,10 +1,14 @@
 // Everything that can be checked before a grid is made: options, data, output folder, device.
 #pragma once
 
+#include "cuboid/base/timer.hpp"
 #include "cuboid/config/config.hpp"
 #include "cuboid/config/parse.hpp"
 #include "cuboid/data/data_info.hpp"
 #include "cuboid/launch/session.hpp"
+#include "cuboid/trainer/output_lock.hpp"
+#include "cuboid/trainer/resume.hpp"
+#include "cuboid/trainer/time_limit.hpp"
 
 namespace cuboid {
 
@@ -12,12 +16,16 @@ struct Preflight {
   Config config;  // resolved; data_dir and device are filled in
   std::vector<std::string> warnings;
   bool uses_default_text = false;
+  OutputLock lock;                         // of the output folder, on rank 0; none for a dry run
+  ResumeChoice resume;                     // path and reasons on rank 0
+  double seconds_left = TimeLimit::kNone;  // from now to the end of the run's time, on rank 0
 };
 
 // Collective over the session. Rank 0 looks at the data and the output folder; all ranks get the
 // same answer. Throws UsageError with every problem found, the same on all ranks; also where ranks
-// were started with different options, naming the first that differs.
+// were started with different options, naming the first that differs. `since_start`: of the
+// program.
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
-                             const NodeMap& nodes);
+                             const NodeMap& nodes, const Timer& since_start);
 
 }  // namespace cuboid

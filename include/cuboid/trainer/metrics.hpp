@@ -27,6 +27,8 @@ struct StepMetrics {
 std::string log_line(const StepMetrics& metrics);
 // One JSON object without a line end, doubles at full precision.
 std::string json_line(const StepMetrics& metrics);
+// {"step": ..., "validation_loss": ...}: of a validation that comes later than its step's line.
+std::string json_line(std::int64_t step, double validation_loss);
 
 // Sums up the steps since the last log line, so that it speaks for all of them.
 class LogInterval {
@@ -48,7 +50,7 @@ class MetricsFile {
   // `completed_steps` (written before a crash that lost those steps) are dropped first; the whole
   // old file is kept beside it as metrics-before-STEP.jsonl.
   MetricsFile(const std::string& output_dir, std::int64_t completed_steps);
-  void write(const StepMetrics& metrics);
+  void write(const std::string& line);
 
  private:
   std::string path_;

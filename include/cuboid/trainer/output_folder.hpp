@@ -1,6 +1,7 @@
 // The folder that a run writes into.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,5 +15,12 @@ std::vector<std::string> check_output_dir(const std::string& output_dir);
 // so that a new run overwrites nothing. Returns that folder, or "" where there was nothing to move.
 // Throws SystemError.
 std::string set_earlier_run_aside(const std::string& output_dir);
+
+// The same for the checkpoints of later steps alone: a run that goes on from `step` would overwrite
+// them.
+std::string set_later_checkpoints_aside(const std::string& output_dir, std::int64_t step);
+
+// True where the file lies in the folder itself, whatever the two are called.
+bool is_in_folder(const std::string& path, const std::string& folder);
 
 }  // namespace cuboid

@@ -1,11 +1,12 @@
 // The state of a run between its memory and a checkpoint: weights and moments as slices of whole
-// logical tensors.
+// logical tensors, "parameters/NAME" (master weights), "optimizer/exp_avg/NAME" and
+// "optimizer/exp_avg_sq/NAME" for each logical parameter.
 #pragma once
 
-#include <string>
+#include <ATen/core/Tensor.h>
+
 #include <vector>
 
-#include "cuboid/checkpoint/metadata.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
 #include "cuboid/grid/grid.hpp"
 #include "cuboid/model/weight.hpp"
@@ -13,15 +14,22 @@
 
 namespace cuboid {
 
-// This rank's slices, with the host memory that they view.
+// Slices with the host memory that they view: on CPUs the live memory, on GPUs copies of it.
 struct StateSlices {
   std::vector<TensorSlice> slices;
-  std::vector<at::Tensor> host;  // copies of device tensors; for CPUs the tensors themselves
+  std::vector<at::Tensor> host;
 };
 
-// "parameters/NAME" (master weights), "optimizer/exp_avg/NAME" and "optimizer/exp_avg_sq/NAME" for
-// each logical parameter of this rank. Views of the live memory on CPUs, copies on GPUs.
+// All that this rank holds, to be loaded; saved so, the first replica writes.
 StateSlices state_slices(const WeightStore& store, const AdamW& optimizer, const Grid& grid);
+
+// What this rank has to save: replicas (DP ranks, and TP ranks of what is not sharded) share each
+// large tensor, and take turns with small ones, so that all ranks write about as much.
+StateSlices shares_to_save(const WeightStore& store, const AdamW& optimizer, const Grid& grid);
+
+// The same as a copy in `memory`, which grows where it is too small: [elements of all shares].
+StateSlices copy_of_shares(const WeightStore& store, const AdamW& optimizer, const Grid& grid,
+                           at::Tensor& memory);
 
 // Copies loaded slices back to the device (nothing to do on CPUs) and refreshes the weights in
 // compute dtype. `state` comes from state_slices.

@@ -2,6 +2,9 @@
 // backward pass runs, clipping by the global norm, AdamW.
 #pragma once
 
+#include <functional>
+#include <optional>
+
 #include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/config/config.hpp"
 #include "cuboid/data/batch_loader.hpp"
@@ -18,28 +21,38 @@ struct StepResult {
   double loss = 0.0;       // mean over the global batch's tokens, in nats
   double grad_norm = 0.0;  // of the whole model, before clipping
   double learning_rate = 0.0;
+  bool attention = false;  // some rank wants all to talk before the next step
 };
 
 class TrainStep {
  public:
-  // `config` is resolved; the others must outlive this. Collective over the grid.
-  TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators, Stage& stage);
+  // `config` is resolved; the others must outlive this. Collective over the grid. `wants_attention`
+  // is asked on every rank whenever losses are added up, so that what one rank knows (a signal, a
+  // failed save) reaches all of them without a message of its own.
+  TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators, Stage& stage,
+            std::function<bool()> wants_attention = {});
 
   // Runs the update after `step` completed ones. Collective; the result is the same on all ranks.
   // Where loss or norm is not finite, no weight has been changed.
   StepResult run(const Batch& batch, std::int64_t step);
 
-  // Mean loss over batches of a reader, without gradients or dropout. Collective.
-  double evaluate(const BatchReader& reader, std::int64_t num_batches);
+  // Mean loss over batches of a reader, without gradients or dropout; none where it was cut short
+  // because some rank wants attention. Collective.
+  std::optional<double> evaluate(const BatchReader& reader, std::int64_t num_batches);
 
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
 
  private:
   [[nodiscard]] std::vector<MicroBatch> micro_batches(const Batch& batch) const;
-  // Sum over the last stages' losses, divided by the tokens of a global batch.
-  [[nodiscard]] double mean_loss(double loss_sum, std::int64_t num_batches);
+  struct Total {
+    double loss = 0.0;  // mean over a global batch's tokens
+    bool attention = false;
+  };
+  // Collective: adds up the last stages' losses, and who wants attention.
+  [[nodiscard]] Total add_up(double loss_sum);
 
   Config config_;
+  std::function<bool()> wants_attention_;
   const Grid& grid_;
   GridCommunicators& communicators_;
   Stage& stage_;

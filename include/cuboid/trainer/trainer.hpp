@@ -6,7 +6,10 @@
 
 #include "cuboid/checkpoint/metadata.hpp"
 #include "cuboid/data/dataset.hpp"
-#include "cuboid/trainer/metrics.hpp"
+#include "cuboid/trainer/checkpointer.hpp"
+#include "cuboid/trainer/resume.hpp"
+#include "cuboid/trainer/run_log.hpp"
+#include "cuboid/trainer/time_limit.hpp"
 #include "cuboid/trainer/train_step.hpp"
 
 namespace cuboid {
@@ -23,6 +26,12 @@ struct TrainerOptions {
   bool progress_line = false;
   TextPairs options;  // of the run, for checkpoints
   TextPairs versions;
+  double seconds_left = TimeLimit::kNone;  // in which the run must have saved and ended; of rank 0
+};
+
+enum class RunEnd : unsigned char {
+  kDone,
+  kStopped,  // by a signal or the time limit, with everything saved: to be started again
 };
 
 class Trainer {
@@ -31,20 +40,31 @@ class Trainer {
   Trainer(const Config& config, const Grid& grid, GridCommunicators& communicators,
           const Dataset& dataset, Stage& stage, TrainerOptions options);
 
-  // Continues from a checkpoint of the same run. Collective. Throws UsageError when the file or
-  // its seed does not fit.
-  void resume(const std::string& path);
-  // Trains from the step reached until max_steps. Collective. Throws Diverged.
-  void run();
+  // Loads the checkpoint that was chosen (with `--resume auto` an older one where its tensors are
+  // damaged), or starts anew. Moves aside what the run would overwrite. Collective; `choice` counts
+  // on rank 0. Throws UsageError when the file does not fit.
+  void begin(ResumeChoice choice);
+  // Trains from the step reached until max_steps, or until it is asked to stop. Collective. Throws
+  // Diverged.
+  RunEnd run();
 
  private:
   [[nodiscard]] bool speaks() const { return grid_.rank() == 0; }
+  void load(const std::string& path);
+  void warn_of_other_data(const Metadata& metadata, const std::string& path);
+  void set_aside(const std::string& resumed_from);
   void train_one_step(BatchLoader& loader);
   [[nodiscard]] StepMetrics measure(const StepResult& result, const Batch& batch, double ms) const;
   [[nodiscard]] bool is_due(std::int64_t interval) const;
-  double validate();
-  void save();
-  void print(const std::string& line);
+  [[nodiscard]] bool is_validation_due() const;
+  [[nodiscard]] bool wants_attention() const;
+  void took(double seconds);
+  void validate();
+  void talk();
+  void save(bool may_go_on);
+  void save_at_the_end();
+  [[nodiscard]] Metadata metadata() const;
+  void report_save();
   void print_summary(double seconds);
   [[nodiscard]] BatchReader reader(const TokenSplit& tokens, SampleOrder order) const;
 
@@ -54,17 +74,23 @@ class Trainer {
   const Dataset& dataset_;
   Stage& stage_;
   TrainerOptions options_;
+  TimeLimit time_limit_;
   TrainStep step_;
+  Checkpointer checkpointer_;
   std::int64_t completed_ = 0;  // steps
   std::int64_t consumed_ = 0;   // samples; a resumed run may have had other batch sizes
   std::int64_t resumed_at_ = 0;
-  std::optional<MetricsFile> metrics_file_;
-  LogInterval interval_;
-  ProgressLine progress_;
+  std::int64_t saved_at_ =
+      -1;                    // the last step of which the output folder has, or will have, a file
+  std::string stop_reason_;  // "SIGUSR1", "the time limit"; "": none, on all ranks alike
+  bool attention_ = false;   // some rank has something to say before the next step
+  bool validation_is_pending_ = false;
+  RunLog log_;
   History history_;
   std::string digest_;
   std::string last_saved_;  // checkpoint of this run
   std::optional<double> validation_loss_;
+  double longest_seconds_ = 0.0;  // of what the run does between two looks at signals
   double training_seconds_ = 0.0;
   double saving_seconds_ = 0.0;
   double validating_seconds_ = 0.0;

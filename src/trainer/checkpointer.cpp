@@ -1,0 +1,59 @@
+#include "cuboid/trainer/checkpointer.hpp"
+
+#include <utility>
+
+#include "cuboid/checkpoint/folder.hpp"
+#include "cuboid/checkpoint/retain.hpp"
+#include "cuboid/checkpoint/save.hpp"
+
+namespace cuboid {
+
+Checkpointer::Checkpointer(const CheckpointConfig& config, const Grid& grid,
+                           const WeightStore& store, const AdamW& optimizer)
+    : config_(config),
+      grid_(grid),
+      store_(store),
+      optimizer_(optimizer),
+      background_(grid.world()) {
+  // The memory is there before the first save, which then only copies.
+  if (config_.save_async) copy_of_shares(store_, optimizer_, grid_, copy_);
+}
+
+void Checkpointer::save(const Metadata& metadata, bool in_background) {
+  const Timer stall;
+  finish();
+  clock_ = stall;
+  report_ = {.path = checkpoint_path(config_.output_dir, metadata.step),
+             .in_background = in_background,
+             .removed = {}};
+  has_report_ = true;
+  if (!in_background) {
+    write(grid_.world(), shares_to_save(store_, optimizer_, grid_), metadata);
+    report_.stall_seconds = report_.seconds;
+    return;
+  }
+  StateSlices state = copy_of_shares(store_, optimizer_, grid_, copy_);
+  background_.start(
+      [this, state = std::move(state), metadata](MPI_Comm comm) { write(comm, state, metadata); });
+  report_.stall_seconds = stall.seconds();
+}
+
+void Checkpointer::write(MPI_Comm comm, const StateSlices& state, const Metadata& metadata) {
+  save_checkpoint(report_.path, comm, state.slices, metadata);
+  report_.seconds = clock_.seconds();
+  report_.removed = retain_checkpoints(
+      config_.output_dir, comm, {.keep_last = config_.keep_last, .keep_every = config_.keep_every},
+      metadata.step);
+}
+
+void Checkpointer::finish() {
+  background_.finish();
+}
+
+std::optional<SaveReport> Checkpointer::take_report() {
+  if (!has_report_ || background_.is_running() || background_.has_failed()) return std::nullopt;
+  has_report_ = false;
+  return report_;
+}
+
+}  // namespace cuboid
