@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "cuboid/base/error.hpp"
 
 namespace cuboid {
@@ -48,6 +51,19 @@ TEST(Seal, RangesThatMakeNoSenseAreRefused) {
     seal.tensor_bytes = ranges;
     EXPECT_THROW(parse_seal(to_text(seal)), UsageError);
   }
+}
+
+// What the last line claims is not believed: not less than nothing, not the memory of the machine.
+TEST(Seal, ALengthThatMakesNoSenseIsRefused) {
+  const std::string path = std::filesystem::temp_directory_path() / "cuboid-seal-test.h5";
+  for (const char* bytes : {"-00000000001", "000000000000", "000000000001", "000999999999"}) {
+    std::ofstream(path, std::ios::binary) << "\x89HDF\r\n\x1A\n" << to_text(kSeal);
+    // A hole, so that the file is as long as the line claims.
+    std::filesystem::resize_file(path, std::uintmax_t{1} << 30);
+    std::ofstream(path, std::ios::binary | std::ios::app) << "seal_bytes " << bytes << "\n";
+    EXPECT_THROW(check_seal(path), UsageError) << bytes;
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(Seal, TouchingRangesAreJoined) {
