@@ -1,31 +1,39 @@
-// Saving and loading 256 MiB beside plain writing of as many bytes in the same
-// folder (the current one), in one run: plain_write is one process's write(2) and fsync,
-// mpiio_write a collective MPI-IO write of all ranks' equal parts and fsync. rows, columns: how the
-// ranks share each tensor. Loads come from the page cache. digest is the checksum alone, on one
-// rank's share.
+// Saving and loading beside what the file system gives to as many bytes, in one run, in the current
+// folder. dd: the program, on rank 0, with fsync (written) or into /dev/null (read). mpiio: one
+// collective MPI-IO call of all ranks for equal parts, with MPI_File_sync. rows, columns, blocks
+// (columns of rows), replicas (every rank holds all; they share the writing): how the ranks hold
+// each tensor. cold: the system has forgotten the file before; warm: it has all of it in memory.
+//
+// All things are measured in turn, in another order each round, so that what else the machine does
+// hits all alike; reported are medians. Counters: MiB/s of the file's bytes (of_best: divided by
+// the better of dd and mpiio), the slowest and the fastest round, and the memory that a save takes
+// beyond the rank's own. CUBOID_BENCH_MIB (256) and CUBOID_BENCH_ROUNDS (9) change the size.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <mpi.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "cuboid/base/timer.hpp"
-#include "cuboid/checkpoint/digest.hpp"
-#include "cuboid/checkpoint/file.hpp"
 #include "cuboid/checkpoint/load.hpp"
 #include "cuboid/checkpoint/save.hpp"
+#include "cuboid/checkpoint/scan.hpp"
 
 namespace cuboid {
 namespace {
 
-constexpr std::int64_t kNumTensors = 16;
-constexpr std::int64_t kSide = 2048;  // 16 MiB a tensor
-constexpr std::int64_t kBytes = kNumTensors * kSide * kSide * 4;
-constexpr int kIterations = 7;
+constexpr std::int64_t kMib = std::int64_t{1} << 20;
+constexpr std::int64_t kSide = 2048;  // of a tensor: 16 MiB
 constexpr const char* kFile = "checkpoint_bench.h5";
+constexpr const char* kPlain = "checkpoint_bench.raw";
 
 int rank_of_world() {
   int rank = 0;
@@ -37,48 +45,53 @@ int size_of_world() {
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   return size;
 }
+std::int64_t setting(const char* name, std::int64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::atoll(text) : otherwise;
+}
+std::int64_t num_tensors() {
+  static const std::int64_t count =
+      std::max<std::int64_t>(1, setting("CUBOID_BENCH_MIB", 256) * kMib / (kSide * kSide * 4));
+  return count;
+}
+std::int64_t bytes_in_all() {
+  return num_tensors() * kSide * kSide * 4;
+}
 
-// This rank's slices of the tensors, cut along `dim`.
+enum class Holding { kRows, kColumns, kBlocks, kReplicas };
+
+Box box_of(Holding holding) {
+  Box box = whole(std::vector{kSide, kSide});
+  const int num_columns = holding == Holding::kColumns ? size_of_world()
+                          : holding == Holding::kBlocks && size_of_world() % 2 == 0 ? 2
+                                                                                    : 1;
+  if (holding == Holding::kReplicas) return box;
+  const Range rows = even_part(kSide, size_of_world() / num_columns, rank_of_world() / num_columns);
+  const Range columns = even_part(kSide, num_columns, rank_of_world() % num_columns);
+  return {{rows.begin, columns.begin}, {rows.size(), columns.size()}};
+}
+
+// This rank's slices.
 struct State {
-  explicit State(std::size_t dim) {
-    const Range part = even_part(kSide, size_of_world(), rank_of_world());
-    for (std::int64_t t = 0; t < kNumTensors; ++t) {
-      Box box = whole(std::vector{kSide, kSide});
-      box.offset[dim] = part.begin;
-      box.extent[dim] = part.size();
-      values.emplace_back(static_cast<std::size_t>(part.size() * kSide),
-                          static_cast<float>(rank_of_world()) + 0.5F);
+  explicit State(Holding holding) {
+    const Box box = box_of(holding);
+    for (std::int64_t t = 0; t < num_tensors(); ++t) {
+      values.emplace_back(static_cast<std::size_t>(volume(box.extent)), 0.5F);
       slices.push_back({.name = "parameters/" + std::to_string(t),
                         .shape = {kSide, kSide},
                         .offset = box.offset,
                         .extent = box.extent,
                         .data = buffer_of(std::span(values.back()))});
+      if (holding != Holding::kReplicas) continue;
+      shares.push_back(share_of(slices.back(), size_of_world(), rank_of_world()));
     }
   }
-  std::vector<std::vector<float>> values;
-  std::vector<TensorSlice> slices;
-};
-
-void remove_file() {
-  MPI_Barrier(MPI_COMM_WORLD);
-  if (rank_of_world() == 0) ::unlink(kFile);
-  MPI_Barrier(MPI_COMM_WORLD);
-}
-
-// Times `action` on the slowest rank.
-void measure(benchmark::State& state, bool starts_without_file,
-             const std::function<void()>& action) {
-  for (auto _ : state) {
-    if (starts_without_file) remove_file();
-    MPI_Barrier(MPI_COMM_WORLD);
-    const Timer timer;
-    action();
-    double seconds = timer.seconds();
-    MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    state.SetIterationTime(seconds);
+  [[nodiscard]] const std::vector<TensorSlice>& saved() const {
+    return shares.empty() ? slices : shares;
   }
-  state.SetBytesProcessed(state.iterations() * kBytes);
-}
+  std::vector<std::vector<float>> values;
+  std::vector<TensorSlice> slices, shares;
+};
 
 Metadata metadata_of_bench() {
   Metadata metadata;
@@ -86,68 +99,187 @@ Metadata metadata_of_bench() {
   return metadata;
 }
 
-void save(benchmark::State& state, std::size_t dim) {
-  const State mine(dim);
-  measure(state, true,
-          [&] { save_checkpoint(kFile, MPI_COMM_WORLD, mine.slices, metadata_of_bench()); });
-  remove_file();
+void save(const State& state) {
+  save_checkpoint(kFile, MPI_COMM_WORLD, state.saved(), metadata_of_bench());
+}
+void load(const State& state) {
+  load_checkpoint(kFile, MPI_COMM_WORLD, state.slices);
 }
 
-void load(benchmark::State& state, std::size_t dim) {
-  const State mine(dim);
-  save_checkpoint(kFile, MPI_COMM_WORLD, mine.slices, metadata_of_bench());
-  measure(state, false, [&] { load_checkpoint(kFile, MPI_COMM_WORLD, mine.slices); });
-  remove_file();
+void run_on_first(const std::string& command) {
+  if (rank_of_world() != 0) return;
+  if (std::system((command + " 2>/dev/null").c_str()) != 0) std::abort();
+}
+void dd_write() {
+  run_on_first("dd if=/dev/zero of=" + std::string(kPlain) +
+               " bs=16M conv=fsync count=" + std::to_string(bytes_in_all()) + " iflag=count_bytes");
+}
+void dd_read() {
+  run_on_first("dd of=/dev/null bs=16M if=" + std::string(kFile));
 }
 
-void plain_write(benchmark::State& state) {
-  const std::vector<std::byte> block(std::size_t{16} << 20, std::byte{1});
-  measure(state, true, [&] {
-    if (rank_of_world() != 0) return;
-    const Descriptor file = open_file(kFile, O_CREAT | O_WRONLY, kFile);
-    for (std::int64_t at = 0; at < kBytes; at += static_cast<std::int64_t>(block.size()))
-      write_at(file, at, block, kFile);
-    ::fsync(file.get());
+// MPI counts in ints: so many bytes of this rank's part at a time.
+void for_part(const std::function<void(std::int64_t offset, int count)>& move) {
+  const Range part = even_part(bytes_in_all(), size_of_world(), rank_of_world());
+  const std::int64_t step = 512 * kMib;
+  const std::int64_t most = (bytes_in_all() + size_of_world() - 1) / size_of_world();
+  for (std::int64_t at = 0; at < most; at += step)
+    move(part.begin + std::min(at, part.size()),
+         static_cast<int>(std::clamp<std::int64_t>(part.size() - at, 0, step)));
+}
+std::vector<std::byte>& block() {
+  static std::vector<std::byte> bytes(static_cast<std::size_t>(
+      std::min((bytes_in_all() + size_of_world() - 1) / size_of_world(), 512 * kMib)));
+  return bytes;
+}
+void mpiio_write() {
+  MPI_File file = MPI_FILE_NULL;
+  MPI_File_open(MPI_COMM_WORLD, kPlain, MPI_MODE_CREATE | MPI_MODE_WRONLY, MPI_INFO_NULL, &file);
+  for_part([&](std::int64_t offset, int count) {
+    MPI_File_write_at_all(file, offset, block().data(), count, MPI_BYTE, MPI_STATUS_IGNORE);
   });
-  remove_file();
+  MPI_File_sync(file);
+  MPI_File_close(&file);
 }
-
-void mpiio_write(benchmark::State& state) {
-  const Range part = even_part(kBytes, size_of_world(), rank_of_world());
-  const std::vector<std::byte> block(static_cast<std::size_t>(part.size()), std::byte{1});
-  measure(state, true, [&] {
-    MPI_File file = MPI_FILE_NULL;
-    MPI_File_open(MPI_COMM_WORLD, kFile, MPI_MODE_CREATE | MPI_MODE_WRONLY, MPI_INFO_NULL, &file);
-    MPI_File_write_at_all(file, part.begin, block.data(), static_cast<int>(block.size()), MPI_BYTE,
-                          MPI_STATUS_IGNORE);
-    MPI_File_sync(file);
-    MPI_File_close(&file);
+void mpiio_read() {
+  MPI_File file = MPI_FILE_NULL;
+  MPI_File_open(MPI_COMM_WORLD, kFile, MPI_MODE_RDONLY, MPI_INFO_NULL, &file);
+  for_part([&](std::int64_t offset, int count) {
+    MPI_File_read_at_all(file, offset, block().data(), count, MPI_BYTE, MPI_STATUS_IGNORE);
   });
-  remove_file();
+  MPI_File_close(&file);
 }
 
-void digest(benchmark::State& state) {
-  const State mine(0);
-  measure(state, false, [&] {
-    for (const TensorSlice& slice : mine.slices)
-      benchmark::DoNotOptimize(digest_sum(slice.dtype, slice.shape, slice.box(), slice.data.data));
-  });
+void remove_files() {
+  MPI_Barrier(MPI_COMM_WORLD);
+  if (rank_of_world() == 0) ::unlink(kFile);
+  if (rank_of_world() == 0) ::unlink(kPlain);
+  MPI_Barrier(MPI_COMM_WORLD);
 }
 
-const auto* const kRegistered = [] {
-  const auto add = [](const char* name, const std::function<void(benchmark::State&)>& run) {
-    return benchmark::RegisterBenchmark(name, run)
-        ->Iterations(kIterations)
-        ->UseManualTime()
-        ->Unit(benchmark::kMillisecond);
-  };
-  add("plain_write", plain_write);
-  add("mpiio_write", mpiio_write);
-  add("save/rows", [](benchmark::State& state) { save(state, 0); });
-  add("save/columns", [](benchmark::State& state) { save(state, 1); });
-  add("load/rows", [](benchmark::State& state) { load(state, 0); });
-  add("load/columns", [](benchmark::State& state) { load(state, 1); });
-  return add("digest", digest);
+struct Measured {
+  std::string name;  // "write/dd"
+  std::function<void()> prepare;
+  std::function<void()> run;
+  std::vector<double> seconds;  // of the slowest rank, by round
+  double extra_mib = 0;
+  [[nodiscard]] double median() const {
+    auto sorted = seconds;
+    std::ranges::sort(sorted);
+    return sorted[sorted.size() / 2];
+  }
+  [[nodiscard]] std::string group() const { return name.substr(0, name.find('/')); }
+  [[nodiscard]] bool is_reference() const {
+    return name.ends_with("/dd") || name.ends_with("/mpiio");
+  }
+};
+
+constexpr std::array<std::pair<const char*, Holding>, 4> kHoldings = {
+    {{"rows", Holding::kRows},
+     {"columns", Holding::kColumns},
+     {"blocks", Holding::kBlocks},
+     {"replicas", Holding::kReplicas}}};
+
+std::vector<Measured> things_to_measure() {
+  static std::vector<State> states;
+  states.reserve(kHoldings.size());
+  std::vector<Measured> all;
+  const auto forget = [] { forget_cached(kFile); };
+  all.push_back({"save/dd", remove_files, dd_write, {}});
+  all.push_back({"save/mpiio", remove_files, mpiio_write, {}});
+  all.push_back({"load_cold/dd", forget, dd_read, {}});
+  all.push_back({"load_cold/mpiio", forget, mpiio_read, {}});
+  all.push_back({"load_warm/dd", dd_read, dd_read, {}});
+  all.push_back({"load_warm/mpiio", dd_read, mpiio_read, {}});
+  for (const auto& [name, holding] : kHoldings) {
+    const State& state = states.emplace_back(holding);
+    const std::string end = std::string("/") + name;
+    all.push_back({"save" + end, remove_files, [&state] { save(state); }, {}});
+    all.push_back({"load_cold" + end, forget, [&state] { load(state); }, {}});
+    all.push_back({"load_warm" + end, dd_read, [&state] { load(state); }, {}});
+  }
+  return all;
+}
+
+double seconds_of(const Measured& thing) {
+  if (!thing.name.starts_with("save") && ::access(kFile, F_OK) != 0) save(State(Holding::kRows));
+  thing.prepare();
+  MPI_Barrier(MPI_COMM_WORLD);
+  const Timer timer;
+  thing.run();
+  double seconds = timer.seconds();
+  MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  return seconds;
+}
+
+// "VmHWM" or "VmRSS" of this process.
+double memory_mib(const std::string& what) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(what)) return std::atof(line.c_str() + what.size() + 1) / 1024;
+  return 0;
+}
+
+// The rise of the peak, of the rank where it is highest.
+double extra_mib_of(const Measured& thing) {
+  thing.prepare();
+  std::ofstream("/proc/self/clear_refs") << 5;  // the peak begins anew
+  const double before = memory_mib("VmRSS");
+  thing.run();
+  double extra = memory_mib("VmHWM") - before;
+  MPI_Allreduce(MPI_IN_PLACE, &extra, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  return extra;
+}
+
+const std::vector<Measured>& measurements() {
+  static const std::vector<Measured> measured = [] {
+    auto all = things_to_measure();
+    for (Measured& thing : all)
+      if (thing.name.starts_with("save") && !thing.is_reference())
+        thing.extra_mib = extra_mib_of(thing);
+    std::vector<std::size_t> order(all.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed): the same on all ranks
+    for (std::int64_t round = 0; round < setting("CUBOID_BENCH_ROUNDS", 9); ++round) {
+      std::ranges::shuffle(order, random);
+      for (const std::size_t i : order) all[i].seconds.push_back(seconds_of(all[i]));
+    }
+    remove_files();
+    return all;
+  }();
+  return measured;
+}
+
+void report(benchmark::State& state, const std::string& name) {
+  const Measured* mine = nullptr;
+  double best = 0;
+  for (const Measured& other : measurements()) {
+    if (other.name == name) mine = &other;
+    if (other.is_reference() && name.starts_with(other.group() + "/"))
+      best = best == 0 ? other.median() : std::min(best, other.median());
+  }
+  for (auto _ : state) state.SetIterationTime(mine->median());
+  const double mib = static_cast<double>(bytes_in_all()) / static_cast<double>(kMib);
+  state.counters["MiB/s"] = mib / mine->median();
+  state.counters["slowest"] = mib / *std::ranges::max_element(mine->seconds);
+  state.counters["fastest"] = mib / *std::ranges::min_element(mine->seconds);
+  if (mine->is_reference()) return;
+  state.counters["of_best"] = best / mine->median();
+  if (name.starts_with("save")) state.counters["extra_MiB"] = mine->extra_mib;
+}
+
+const bool kRegistered = [] {
+  for (const char* group : {"save", "load_cold", "load_warm"}) {
+    for (const char* what : {"dd", "mpiio", "rows", "columns", "blocks", "replicas"}) {
+      const std::string name = std::string(group) + "/" + what;
+      benchmark::RegisterBenchmark(name.c_str(),
+                                   [name](benchmark::State& state) { report(state, name); })
+          ->Iterations(1)
+          ->UseManualTime()
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
+  return true;
 }();
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cuboid/base/text.hpp"
+#include "cuboid/checkpoint/damage.hpp"
 #include "cuboid/checkpoint/digest.hpp"
 #include "cuboid/checkpoint/metadata_file.hpp"
 #include "cuboid/checkpoint/seal.hpp"
@@ -16,18 +17,31 @@ constexpr std::size_t kSieveBytes = std::size_t{1} << 20;
 // Of one read where a whole tensor passes through memory.
 constexpr std::int64_t kPieceBytes = std::int64_t{16} << 20;
 
+// The metadata says that it is a Cuboid checkpoint: so other tensors than it should have are
+// damage.
+std::vector<TensorInfo> tensors_in(const Hdf5File& file, const Seal& seal) {
+  try {
+    return read_tensor_list(file, seal.tensor_bytes);
+  } catch (const UsageError& error) {
+    throw DamagedCheckpoint(error.problems());
+  }
+}
+
 }  // namespace
 
 CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   const Seal seal = check_seal(path_);
+  const std::string start = "checkpoint '" + path_ + "'";
   try {
     open();
     metadata_ = cuboid::read_metadata(file_);
-    tensors_ = read_tensor_list(file_, seal.tensor_bytes);
+    tensors_ = tensors_in(file_, seal);
+  } catch (const DamagedCheckpoint& error) {
+    throw DamagedCheckpoint(start + ": " + error.what());
   } catch (const UsageError& error) {
-    throw UsageError("checkpoint '" + path_ + "': " + error.what());
+    throw UsageError(start + ": " + error.what());
   } catch (const SystemError& error) {
-    throw UsageError("checkpoint '" + path_ + "' cannot be read: " + error.what());
+    throw DamagedCheckpoint(start + " cannot be read: " + error.what());
   }
 }
 

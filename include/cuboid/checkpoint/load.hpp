@@ -24,8 +24,8 @@ struct LoadOptions {
 //
 // Every tensor of which anything is read is verified as a whole: by the digests of the boxes that
 // were read where these make up the tensor, else by reading it again in whole. Throws the same on
-// all ranks: UsageError naming the file where it is no readable checkpoint (see CheckpointReader),
-// or listing all tensors that are missing, left over or of another shape or dtype;
+// all ranks: UsageError or DamagedCheckpoint where it is no readable checkpoint (CheckpointReader),
+// UsageError listing all tensors that are missing, left over or of another shape or dtype;
 // DamagedCheckpoint listing all that are damaged; SystemError where reading fails. After a throw
 // the data is not to be used.
 Metadata load_checkpoint(const std::string& path, MPI_Comm comm,

@@ -15,7 +15,9 @@ namespace cuboid {
 class CheckpointReader {
  public:
   // Checks the seal before HDF5 sees the file, then reads metadata and the list of tensors (by
-  // ascending name). Throws UsageError naming the file and why it is none that can be read.
+  // ascending name). Throws, naming the file, DamagedCheckpoint where it is a checkpoint that was
+  // damaged, cut short or never completed, UsageError where it is none, or a newer one
+  // (check_seal).
   explicit CheckpointReader(std::string path);
   // The same file where another rank has done that and found these tensors: only opens it.
   CheckpointReader(std::string path, std::vector<TensorInfo> tensors);

@@ -29,8 +29,8 @@ std::vector<Range> joined(std::vector<Range> ranges);
 // What of [0, size) lies in none of the ranges (ascending, apart).
 std::vector<Range> gaps_between(const std::vector<Range>& ranges, std::int64_t size);
 
-// The text of a seal, and back. parse_seal throws UsageError where it is not a seal's text, whole
-// and undamaged.
+// The text of a seal, and back. parse_seal throws DamagedCheckpoint where it is not a seal's
+// text, whole and undamaged, UsageError where it is a newer version's.
 std::string to_text(const Seal& seal);
 Seal parse_seal(const std::string& text);
 
@@ -38,8 +38,9 @@ Seal parse_seal(const std::string& text);
 // and syncs. Throws SystemError naming `what`.
 void append_seal(const std::string& path, std::vector<Range> tensor_bytes, const std::string& what);
 
-// Throws UsageError naming the file where it is missing, not HDF5, not sealed (another program's,
-// cut short or never completed), written by a newer Cuboid, or damaged outside its tensors.
+// Throws, naming the file, DamagedCheckpoint where it is damaged outside its tensors, cut short or
+// was never completed; UsageError where it is missing, not HDF5, another program's or a newer
+// Cuboid's. (A file cut to next to nothing is not known as a checkpoint any more.)
 Seal check_seal(const std::string& path);
 
 }  // namespace cuboid
