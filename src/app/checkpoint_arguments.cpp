@@ -37,7 +37,7 @@ CheckpointArguments read_checkpoint_arguments(std::span<const std::string> words
   bool only_paths = false;
   for (std::size_t at = 0; at < words.size(); ++at) {
     const std::string& word = words[at];
-    if (only_paths || !word.starts_with("-")) {
+    if (only_paths || !word.starts_with('-')) {
       arguments.paths.push_back(word);
       continue;
     }

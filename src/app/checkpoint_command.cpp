@@ -1,6 +1,7 @@
 // cuboid checkpoint: looks after checkpoints in a single process, without MPI or a GPU.
 #include "cuboid/app/checkpoint_command.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -99,12 +100,12 @@ bool is_folder(const std::string& path) {
 }
 
 std::vector<std::string> checkpoints_in(const std::string& folder) {
-  const std::vector<std::int64_t> steps = steps_in(folder);
+  std::vector<std::int64_t> steps = steps_in(folder);
   if (steps.empty())
     throw UsageError("folder '" + folder + "' holds no checkpoints (files checkpoint-STEP.h5)");
+  std::ranges::reverse(steps);
   std::vector<std::string> files;
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step)
-    files.push_back(checkpoint_path(folder, *step));
+  for (const std::int64_t step : steps) files.push_back(checkpoint_path(folder, step));
   return files;
 }
 
