@@ -68,7 +68,9 @@ TEST(Scan, AFailureOfAnyThreadEndsAll) {
       };
     };
     EXPECT_THROW(share_among_threads(1000000, num_threads, make_worker), SystemError);
-    if (num_threads == 1) EXPECT_EQ(num_done, 100);
+    if (num_threads == 1) {
+      EXPECT_EQ(num_done, 100);
+    }
   }
   EXPECT_THROW(share_among_threads(3, 2, []() -> Worker { throw SystemError("no worker"); }),
                SystemError);
