@@ -51,9 +51,10 @@ archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call 
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
 TESTS   := $(patsubst %.cpp,$(B)/%,$(sort $(shell find test -name '*_test.cpp')))
 BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp')))
+SHIM    := $(B)/test/faults/libfaultshim.so
 READY   := $(DEPS_DIR)/ready
 
-.PHONY: all setup train test lint format gpu-check bench install uninstall clean help FORCE
+.PHONY: all setup train test test-faults lint format gpu-check bench install uninstall clean help FORCE
 all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
 
 setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
@@ -63,9 +64,12 @@ setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
 train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cuboid pretrain)
 	@jobs/demo.sh $(ARGS)
 
-test: all $(TESTS)  ## run every test at every rank count (ONLY=pattern for some)
+test: all $(TESTS) $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
 	@env/setup.sh python
 	@MODE=$(MODE) test/run.sh $(ONLY)
+
+test-faults: all $(SHIM)  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)
+	@python3 test/faults/faults.py --build $(B) $(ARGS)
 
 lint: $(READY)  ## check format, clang-tidy, dependency direction and scripts
 	@env/setup.sh tools
@@ -143,6 +147,10 @@ $(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call helpers,te
 	$(call link,-lgtest)
 $(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
 	$(call link,-lbenchmark)
+# Is preloaded into programs of any mode, so it has no sanitizer of its own.
+$(SHIM): test/faults/shim.cpp $(B)/flags
+	@mkdir -p $(@D)
+	$(call run,link,$@,g++ $(filter-out -fsanitize=%,$(CXXFLAGS)) -fPIC -shared $< -ldl -o $@)
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
