@@ -1,12 +1,32 @@
 #include "cuboid/trainer/checkpointer.hpp"
 
+#include <c10/core/InferenceMode.h>
+#include <omp.h>
+
+#include <functional>
 #include <utility>
 
+#include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/retain.hpp"
 #include "cuboid/checkpoint/save.hpp"
 
 namespace cuboid {
+namespace {
+
+// Does something when a block is left, however it is left.
+class Finally {
+ public:
+  explicit Finally(std::function<void()> action) : action_(std::move(action)) {}
+  Finally(const Finally&) = delete;
+  Finally& operator=(const Finally&) = delete;
+  ~Finally() { action_(); }
+
+ private:
+  std::function<void()> action_;
+};
+
+}  // namespace
 
 Checkpointer::Checkpointer(const CheckpointConfig& config, const Grid& grid,
                            const WeightStore& store, const AdamW& optimizer)
@@ -32,10 +52,31 @@ void Checkpointer::save(const Metadata& metadata, bool in_background) {
     report_.stall_seconds = report_.seconds;
     return;
   }
-  StateSlices state = copy_of_shares(store_, optimizer_, grid_, copy_);
-  background_.start(
-      [this, state = std::move(state), metadata](MPI_Comm comm) { write(comm, state, metadata); });
+  is_copied_ = false;
+  background_.start([this, metadata](MPI_Comm comm) {
+    StateSlices state;
+    together(comm, [&] { state = copy(); });
+    write(comm, state, metadata);
+  });
   report_.stall_seconds = stall.seconds();
+}
+
+// On the thread of a save. It leaves the processors' other cores to the training.
+StateSlices Checkpointer::copy() {
+  const c10::InferenceMode no_autograd;
+  omp_set_num_threads(1);
+  const Finally copied([&] {
+    is_copied_ = true;
+    is_copied_.notify_all();
+  });
+  return copy_of_shares(store_, optimizer_, grid_, copy_);
+}
+
+void Checkpointer::wait_until_copied() {
+  if (is_copied_) return;
+  const Timer stall;
+  is_copied_.wait(false);
+  report_.stall_seconds += stall.seconds();
 }
 
 void Checkpointer::write(MPI_Comm comm, const StateSlices& state, const Metadata& metadata) {

@@ -24,9 +24,9 @@ at::Tensor tokens_on(const std::vector<std::int64_t>& all, std::int64_t begin, s
 }  // namespace
 
 TrainStep::TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators,
-                     Stage& stage, std::function<bool()> wants_attention)
+                     Stage& stage, StepHooks hooks)
     : config_(config),
-      wants_attention_(std::move(wants_attention)),
+      hooks_(std::move(hooks)),
       grid_(grid),
       communicators_(communicators),
       stage_(stage),
@@ -60,7 +60,7 @@ std::vector<MicroBatch> TrainStep::micro_batches(const Batch& batch) const {
 TrainStep::Total TrainStep::add_up(double loss_sum) {
   // All TP ranks of the last stage hold the same sum; one of them speaks for each replica.
   const bool speaks = grid_.is_last_stage() && grid_.at().tp == 0;
-  const bool attention = wants_attention_ && wants_attention_();
+  const bool attention = hooks_.wants_attention();
   std::array<double, 2> sums = {speaks ? loss_sum : 0.0, attention ? 1.0 : 0.0};
   communicators_.control->all_reduce(buffer_of(std::span<double>(sums)));
   return {.loss = sums[0] / static_cast<double>(tokens_per_step_), .attention = sums[1] > 0.0};
@@ -80,6 +80,7 @@ StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
       .learning_rate = learning_rate(config_.optimizer, step, config_.train.max_steps),
       .attention = total.attention};
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
+    hooks_.before_update();
     optimizer_.step(result.learning_rate,
                     clip_factor(result.grad_norm, config_.optimizer.clip_grad));
   }

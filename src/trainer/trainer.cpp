@@ -56,7 +56,9 @@ Trainer::Trainer(const Config& config, const Grid& grid, GridCommunicators& comm
       stage_(stage),
       options_(std::move(options)),
       time_limit_(options_.seconds_left, first_guess_of_save_seconds(config.model)),
-      step_(config, grid, communicators, stage, [this] { return wants_attention(); }),
+      step_(config, grid, communicators, stage,
+            {.wants_attention = [this] { return wants_attention(); },
+             .before_update = [this] { checkpointer_.wait_until_copied(); }}),
       checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()),
       log_(grid.rank() == 0, options_.progress_line) {}
 

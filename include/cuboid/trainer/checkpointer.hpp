@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,10 +36,13 @@ class Checkpointer {
                const AdamW& optimizer);
 
   // Collective. Saves OUTPUT_DIR/checkpoint-STEP.h5 of metadata.step and then removes what the
-  // configuration lets go. With `may_wait`, and where the configuration says so, it returns once
-  // the state is copied, and a thread does the rest; it waits for an earlier save first. Throws as
-  // save_checkpoint and retain_checkpoints do; of an earlier save, too.
+  // configuration lets go. In the background, it returns at once, and a thread copies the state and
+  // writes the copy; it waits for an earlier save first. Throws as save_checkpoint and
+  // retain_checkpoints do; of an earlier save, too.
   void save(const Metadata& metadata, bool in_background);
+  // Waits until the state is copied. Before it returned, weights and moments must not change: the
+  // passes of the next step, which only read them, go on beside the copying.
+  void wait_until_copied();
   // Waits for a save in the background; throws as it does. All ranks must call it.
   void finish();
   // True on this rank once a save in the background has failed here: finish() throws why. Others
@@ -48,6 +52,7 @@ class Checkpointer {
   std::optional<SaveReport> take_report();
 
  private:
+  StateSlices copy();
   void write(MPI_Comm comm, const StateSlices& state, const Metadata& metadata);
 
   CheckpointConfig config_;
@@ -55,6 +60,7 @@ class Checkpointer {
   const WeightStore& store_;
   const AdamW& optimizer_;
   at::Tensor copy_;  // memory of the state while it is saved in the background
+  std::atomic<bool> is_copied_ = true;
   SaveReport report_;
   bool has_report_ = false;
   Timer clock_;

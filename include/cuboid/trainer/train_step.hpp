@@ -24,13 +24,19 @@ struct StepResult {
   bool attention = false;  // some rank wants all to talk before the next step
 };
 
+struct StepHooks {
+  // Asked on every rank whenever losses are added up, so that what one rank knows (a signal, a
+  // failed save) reaches all of them without a message of its own.
+  std::function<bool()> wants_attention = [] { return false; };
+  // Called before weights and moments change: the one moment of a step at which they do.
+  std::function<void()> before_update = [] {};
+};
+
 class TrainStep {
  public:
-  // `config` is resolved; the others must outlive this. Collective over the grid. `wants_attention`
-  // is asked on every rank whenever losses are added up, so that what one rank knows (a signal, a
-  // failed save) reaches all of them without a message of its own.
+  // `config` is resolved; the others must outlive this. Collective over the grid.
   TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators, Stage& stage,
-            std::function<bool()> wants_attention = {});
+            StepHooks hooks = {});
 
   // Runs the update after `step` completed ones. Collective; the result is the same on all ranks.
   // Where loss or norm is not finite, no weight has been changed.
@@ -52,7 +58,7 @@ class TrainStep {
   [[nodiscard]] Total add_up(double loss_sum);
 
   Config config_;
-  std::function<bool()> wants_attention_;
+  StepHooks hooks_;
   const Grid& grid_;
   GridCommunicators& communicators_;
   Stage& stage_;
