@@ -8,7 +8,7 @@ PREFIX   ?= /usr/local
 -include env/site.mk
 B := build/$(MODE)
 # One compiler a core, up to 16 (0.6 GB each); `make -jN` wins.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell n=$$(nproc); echo $$((n > 16 ? 16 : n)))
 endif
 
@@ -54,7 +54,7 @@ BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp'
 SHIM    := $(B)/test/faults/libfaultshim.so
 READY   := $(DEPS_DIR)/ready
 
-.PHONY: all setup train test test-faults lint format gpu-check bench install uninstall clean help FORCE
+.PHONY: all setup train test test-faults mutants lint format gpu-check bench install uninstall clean help FORCE
 all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
 
 setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
@@ -64,12 +64,15 @@ setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
 train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cuboid pretrain)
 	@jobs/demo.sh $(ARGS)
 
-test: all $(TESTS) $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
+test: all $(TESTS) mutants $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
 	@env/setup.sh python
 	@MODE=$(MODE) test/run.sh $(ONLY)
 
 test-faults: all $(SHIM)  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)
 	@python3 test/faults/faults.py --build $(B) $(ARGS)
+
+mutants: $(READY)
+	@$(MAKE) --no-print-directory MODE=sanitize B=build/sanitize build/sanitize/test/checkpoint/mutants/mutants
 
 lint: $(READY)  ## check format, clang-tidy, dependency direction and scripts
 	@env/setup.sh tools
@@ -147,6 +150,9 @@ $(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call helpers,te
 	$(call link,-lgtest)
 $(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
 	$(call link,-lbenchmark)
+# Reads damaged checkpoints under sanitizers, so it is built of the few modules that read files.
+$(B)/test/checkpoint/mutants/mutants: $(call objects,test/checkpoint/mutants src/base src/grid src/checkpoint)
+	$(call link)
 # Is preloaded into programs of any mode, so it has no sanitizer of its own.
 $(SHIM): test/faults/shim.cpp $(B)/flags
 	@mkdir -p $(@D)
