@@ -61,7 +61,7 @@ class Trainer {
   void took(double seconds);
   void validate();
   void talk();
-  void save(bool may_go_on);
+  void save(bool goes_on);
   void save_at_the_end();
   [[nodiscard]] Metadata metadata() const;
   void report_save();
