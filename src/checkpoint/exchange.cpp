@@ -87,7 +87,8 @@ Exchange::~Exchange() {
   try {
     wait_patiently(requests_);
   } catch (const SystemError&) {
-    // MPI is broken: somebody has heard of it, or will at the next call.
+    // MPI is broken: who asks it for something next will hear of it.
+    requests_.clear();
   }
 }
 

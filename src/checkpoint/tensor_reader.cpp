@@ -45,11 +45,12 @@ class TensorReader {
     }
   }
 
-  // The exchange of one batch is under way while the next is read.
+  // The exchange of one batch is under way while the next is read, and the system reads ahead.
   void read_traded() {
     const auto batches = row_batches(plan_.tensors, plan_.holders, exchange_bytes_);
     for (std::size_t b = 0; b <= batches.size(); ++b) {
       if (b < batches.size()) start(batches[b], batches_[b % 2]);
+      if (b + 1 < batches.size()) read_ahead(batches[b + 1]);
       if (b > 0) finish(batches[b - 1], batches_[(b - 1) % 2]);
     }
   }
@@ -68,11 +69,24 @@ class TensorReader {
     return static_cast<std::int64_t>(size_of(plan_.tensors[tensor].dtype));
   }
 
+  [[nodiscard]] std::vector<Portion> portions_of(const RowPiece& piece) const {
+    return divide_rows(plan_.tensors[piece.tensor], piece, plan_.holders[piece.tensor],
+                       exchange_bytes_);
+  }
+
+  void read_ahead(const std::vector<RowPiece>& pieces) const {
+    for (const RowPiece& piece : pieces) {
+      if (plan_.mine[piece.tensor].empty()) continue;
+      for (const Portion& portion : portions_of(piece))
+        if (portion.rank == rank_) file_.begin_reading(plan_.tensors[piece.tensor], portion.box);
+    }
+  }
+
   void start(const std::vector<RowPiece>& pieces, Batch& batch) {
     for (const RowPiece& piece : pieces) {
       const std::size_t t = piece.tensor;
       if (plan_.mine[t].empty()) continue;  // not among the holders
-      auto portions = divide_rows(plan_.tensors[t], piece, plan_.holders[t], exchange_bytes_);
+      auto portions = portions_of(piece);
       for (Portion& portion : portions) {
         if (portion.rank != rank_) continue;
         portion.data =
