@@ -28,6 +28,30 @@ std::optional<std::int64_t> number_in(std::string_view text, const CheckpointOpt
   return value;
 }
 
+// Reads the option at words[at], moving `at` on to its value where that is a word of its own.
+// Throws UsageError.
+void read_option(std::span<const std::string> words, std::size_t& at,
+                 std::span<const CheckpointOption> options, CheckpointArguments& arguments) {
+  const std::size_t equals = words[at].find('=');
+  const std::string name = words[at].substr(0, equals);
+  const auto option = std::ranges::find_if(
+      options, [&](const CheckpointOption& known) { return "--" + known.name == name; });
+  if (option == options.end()) throw UsageError(unknown_option(name, options));
+  std::optional<std::string> text;
+  if (equals != std::string::npos) text = words[at].substr(equals + 1);
+  if (option->value_name.empty()) {
+    if (text) throw UsageError(name + " takes no value, but was given '" + *text + "'");
+    arguments.values[option->name] = 1;
+    return;
+  }
+  if (!text && at + 1 < words.size() && !words[at + 1].starts_with("--")) text = words[++at];
+  const auto value = number_in(text.value_or(""), *option);
+  if (!value)
+    throw UsageError(name + (text ? " '" + *text + "'" : " has no value") + ": legal is " +
+                     std::to_string(option->least) + " to " + std::to_string(option->most));
+  arguments.values[option->name] = *value;
+}
+
 }  // namespace
 
 CheckpointArguments read_checkpoint_arguments(std::span<const std::string> words,
@@ -36,41 +60,18 @@ CheckpointArguments read_checkpoint_arguments(std::span<const std::string> words
   std::vector<std::string> problems;
   bool only_paths = false;
   for (std::size_t at = 0; at < words.size(); ++at) {
-    const std::string& word = words[at];
-    if (only_paths || !word.starts_with('-')) {
-      arguments.paths.push_back(word);
-      continue;
-    }
-    if (word == "--help" || word == "-h") {
+    if (only_paths || !words[at].starts_with('-')) {
+      arguments.paths.push_back(words[at]);
+    } else if (words[at] == "--help" || words[at] == "-h") {
       arguments.help = true;
-      continue;
-    }
-    if (word == "--") {
+    } else if (words[at] == "--") {
       only_paths = true;
-      continue;
-    }
-    const std::size_t equals = word.find('=');
-    const std::string name = word.substr(0, equals);
-    const auto option = std::ranges::find_if(
-        options, [&](const CheckpointOption& known) { return "--" + known.name == name; });
-    if (option == options.end()) {
-      problems.push_back(unknown_option(name, options));
-      continue;
-    }
-    std::optional<std::string> text;
-    if (equals != std::string::npos) text = word.substr(equals + 1);
-    if (option->value_name.empty()) {
-      if (text) problems.push_back(name + " takes no value, but was given '" + *text + "'");
-      arguments.values[option->name] = 1;
-      continue;
-    }
-    if (!text && at + 1 < words.size() && !words[at + 1].starts_with("--")) text = words[++at];
-    const auto value = number_in(text.value_or(""), *option);
-    if (value) {
-      arguments.values[option->name] = *value;
     } else {
-      problems.push_back(name + (text ? " '" + *text + "'" : " has no value") + ": legal is " +
-                         std::to_string(option->least) + " to " + std::to_string(option->most));
+      try {
+        read_option(words, at, options, arguments);
+      } catch (const UsageError& error) {
+        problems.emplace_back(error.what());
+      }
     }
   }
   if (!problems.empty()) throw UsageError(problems);

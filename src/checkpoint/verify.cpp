@@ -79,6 +79,19 @@ void judge(const CheckpointReader& reader, std::span<const std::uint64_t> sums) 
   if (!problems.empty()) throw DamagedCheckpoint(problems);
 }
 
+// Rank 0's facts and pieces on all ranks.
+void broadcast(MPI_Comm comm, int rank, Verified& verified, std::vector<Piece>& pieces) {
+  WireWriter writer;
+  if (rank == 0) {
+    writer.put(verified);
+    writer.put(pieces);
+  }
+  const std::string bytes = broadcast_text(comm, writer.bytes());
+  WireReader reader(bytes);
+  reader.get(verified);
+  reader.get(pieces);
+}
+
 Verified facts_of(const CheckpointReader& reader) {
   const std::string what = "cannot read checkpoint '" + reader.path() + "'";
   return {.num_tensors = static_cast<std::int64_t>(reader.tensors().size()),
@@ -95,9 +108,7 @@ Verified verify_checkpoint(const std::string& path, const VerifyOptions& options
 }
 
 Verified verify_checkpoint(const std::string& path, MPI_Comm comm, const VerifyOptions& options) {
-  MpiComm own;
-  check_mpi(MPI_Comm_dup(comm, own.out()));
-  check_mpi(MPI_Comm_set_errhandler(own.get(), MPI_ERRORS_RETURN));
+  const MpiComm own = duplicate(comm);
   int rank = 0;
   int size = 0;
   check_mpi(MPI_Comm_rank(own.get(), &rank));
@@ -115,21 +126,16 @@ Verified verify_checkpoint(const std::string& path, MPI_Comm comm, const VerifyO
     verified = facts_of(*reader);
     pieces = pieces_of(*reader);
   });
-  WireWriter writer;
-  writer.put(verified);
-  writer.put(pieces);
-  const std::string contents = broadcast_text(own.get(), rank == 0 ? writer.bytes() : "");
-  WireReader contents_reader(contents);
-  contents_reader.get(verified);
-  contents_reader.get(pieces);
-
+  broadcast(own.get(), rank, verified, pieces);
   std::vector<std::uint64_t> sums;
   together(own.get(), [&] {
     sums = sums_of(path, part_of(pieces, size, rank),
                    static_cast<std::size_t>(verified.num_tensors), options);
   });
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_UINT64_T,
-                          MPI_SUM, own.get()));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_UINT64_T,
+                           MPI_SUM, own.get(), &request));
+  wait_patiently(request);
   together(own.get(), [&] {
     if (rank == 0) judge(*reader, sums);
   });
