@@ -68,7 +68,7 @@ test: all $(TESTS) mutants $(SHIM)  ## run every test at every rank count (ONLY=
 	@env/setup.sh python
 	@MODE=$(MODE) test/run.sh $(ONLY)
 
-test-faults: all $(SHIM)  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)
+test-faults: all mutants $(SHIM) $(B)/test/checkpoint/damage_test  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)
 	@python3 test/faults/faults.py --build $(B) $(ARGS)
 
 mutants: $(READY)
@@ -154,9 +154,9 @@ $(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archi
 $(B)/test/checkpoint/mutants/mutants: $(call objects,test/checkpoint/mutants src/base src/grid src/checkpoint)
 	$(call link)
 # Is preloaded into programs of any mode, so it has no sanitizer of its own.
-$(SHIM): test/faults/shim.cpp $(B)/flags
+$(SHIM): $(wildcard test/faults/shim/*) $(B)/flags
 	@mkdir -p $(@D)
-	$(call run,link,$@,g++ $(filter-out -fsanitize=%,$(CXXFLAGS)) -fPIC -shared $< -ldl -o $@)
+	$(call run,link,$@,g++ $(filter-out -fsanitize=%,$(CXXFLAGS)) -fPIC -shared $(filter %.cpp,$^) -ldl -o $@)
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import damage
 import disk
 import kill
 import order
@@ -17,7 +18,8 @@ import places
 import signals
 from suite import Suite
 
-# Name: (what is counted, full count (0: all there are), quick count, function of suite and count)
+# Name: (what is counted, full count (0: all there are), quick count (None: make test has a test of
+# its own), function of suite and count)
 CLASSES = {
     "order": ("runs whose system calls are judged", 24, 2, order.run),
     "kill": ("kills of ranks and mpirun", 500, 6, kill.run),
@@ -30,6 +32,8 @@ CLASSES = {
     "folders": ("output folders that cannot be used", len(places.CASES), 3, places.run_folders),
     "calls": ("failing calls, of about 1,000", 0, 6, disk.run_calls),
     "filesize": ("limits on file sizes", 100, 1, disk.run_filesize),
+    "flips": ("flipped bits; a tenth as many truncations", 2000, None, damage.run_flips),
+    "mutants": ("damaged files under sanitizers", 10000, None, damage.run_mutants),
     "tmpfs": ("sizes of a full file system", 100, 2, disk.run_tmpfs),
 }
 
@@ -43,7 +47,7 @@ def parse():
     parser.add_argument("--seed", type=int, help="of what is drawn; default: another each time")
     for name, (what, full, quick, _) in CLASSES.items():
         parser.add_argument(f"--{name}", type=int, metavar="N",
-                            help=f"{what} [{full or 'all'}; quick {quick}]")
+                            help=f"{what} [{full or 'all'}; quick {quick or 'none'}]")
     return parser.parse_args()
 
 
@@ -78,16 +82,15 @@ def main():
     chosen = options.only.split(",") if options.only else list(CLASSES)
     if unknown := set(chosen) - set(CLASSES):
         sys.exit(f"--only: no class {', '.join(unknown)}; there are {', '.join(CLASSES)}")
+    chosen = [name for name in chosen if count_for(options, name) is not None]
     mounts = "tmpfs" not in chosen or enter_mount_namespace()
     seed = options.seed if options.seed is not None else random.randrange(10**6)
-    build = Path(options.build)
-    shim = build / "test/faults/libfaultshim.so"
-    if not shim.exists():
-        sys.exit(f"{shim} is not built: make test-faults builds it")
+    if not Path(options.build, "test/faults/libfaultshim.so").exists():
+        sys.exit(f"the shim is not built in {options.build}: make test-faults builds it")
     work = Path(options.work or tempfile.mkdtemp(prefix="cuboid-faults-"))
     work.mkdir(parents=True, exist_ok=True)
     os.chmod(work, 0o755)
-    suite = Suite(build / "bin/cuboid", shim, work, seed)
+    suite = Suite(options.build, work, seed)
     suite.line(f"faults: seed {seed}, in {work}")
     for name in chosen:
         if name == "tmpfs" and not mounts:

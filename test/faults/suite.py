@@ -15,17 +15,18 @@ MODEL = ["--preset", "tiny-gpt2", "--num-layers", "2", "--hidden-size", "32", "-
 
 
 class Suite:
-    def __init__(self, program, shim, work, seed):
+    def __init__(self, build, work, seed):
         self.top = Path(__file__).resolve().parents[2]
         self.work = Path(work).resolve()
-        self.shim = Path(shim).resolve()
+        self.build = Path(build).resolve()
+        self.shim = self.build / "test/faults/libfaultshim.so"
         self.random = random.Random(seed)
         self.begin = time.monotonic()
         self.passed = self.failed = self.skipped = 0
         self.references = {}
         # Copies, so that neither a new build nor an edited text changes what runs.
         self.program = self.work / "cuboid"
-        shutil.copy2(program, self.program)
+        shutil.copy2(self.build / "bin/cuboid", self.program)
         self.text = self.work / "text.txt"
         shutil.copy(self.top / "README.md", self.text)
         self.environment = dict(os.environ) | {
