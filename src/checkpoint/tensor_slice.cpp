@@ -3,10 +3,14 @@
 #include <algorithm>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/base/philox.hpp"
 #include "cuboid/grid/shape.hpp"
 
 namespace cuboid {
 namespace {
+
+// Smaller writes of many ranks cost a file system more than they gain.
+constexpr std::int64_t kMinShareBytes = std::int64_t{64} << 10;
 
 // A path of groups and a name, without empty parts, "." or "..".
 bool is_valid_name(const std::string& name) {
@@ -24,11 +28,17 @@ bool is_valid_name(const std::string& name) {
 
 TensorSlice share_of(const TensorSlice& slice, int parts, int index) {
   const auto found = std::ranges::find_if(slice.extent, [](std::int64_t n) { return n != 1; });
-  // A single element goes to the first rank.
+  // A single element goes to one rank.
   const auto dim = found == slice.extent.end()
                        ? std::size_t{0}
                        : static_cast<std::size_t>(found - slice.extent.begin());
-  const Range rows = even_part(slice.extent[dim], parts, index);
+  const auto num_shares = std::clamp<std::int64_t>(
+      static_cast<std::int64_t>(slice.data.bytes()) / kMinShareBytes, 1, parts);
+  // Where there are fewer shares than ranks, the first is not always rank 0's.
+  const auto turn = static_cast<std::int64_t>(stream_of(slice.name) % static_cast<unsigned>(parts));
+  const std::int64_t share_index = (index + turn) % parts;
+  const Range rows =
+      share_index < num_shares ? even_part(slice.extent[dim], num_shares, share_index) : Range{};
   TensorSlice share = slice;
   share.offset[dim] += rows.begin;
   share.extent[dim] = rows.size();

@@ -34,7 +34,8 @@ struct TensorInfo {
 
 // Part `index` of `parts` of a box that `parts` ranks hold alike: saved so, the replicas share the
 // work and each element is written once. The parts are runs of the box's outermost dim that can be
-// cut; later ones may be empty.
+// cut, of at least 64 KiB where there are so many; the others are empty. Which ranks get a small
+// tensor depends on its name.
 TensorSlice share_of(const TensorSlice& slice, int parts, int index);
 
 // Throws std::logic_error naming the tensor where name, box, dtype and data do not fit together.
