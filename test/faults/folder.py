@@ -7,6 +7,10 @@ import subprocess
 KEYS = ("loss", "grad_norm", "learning_rate", "tokens", "sample_digest", "validation_loss")
 
 
+def digest_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 class OutputFolder:
     """The output folder of a run. `program` verifies its checkpoints."""
 
@@ -25,8 +29,7 @@ class OutputFolder:
 
     def snapshot(self):
         """{step: digest of the file}"""
-        return {step: hashlib.sha256(path.read_bytes()).hexdigest()
-                for step, path in self.checkpoints().items()}
+        return {step: digest_of(path) for step, path in self.checkpoints().items()}
 
     def leftovers(self):
         """Unfinished files, of checkpoints or of tests whether the folder can be written."""
@@ -65,10 +68,14 @@ class OutputFolder:
 
     def compare(self, before, keep_last=0, keep_every=0):
         """Problems of the folder as it is now, against the snapshot before: every checkpoint is
-        valid, and every earlier one is unchanged or gone by the rules of retention."""
+        valid, and every earlier one is unchanged, gone by the rules of retention, or set aside
+        because it could not be read."""
         problems = self.verify()
         now = self.snapshot()
+        aside = {digest_of(path) for path in self.path.glob("run-*/checkpoint-*.h5")}
         for step, digest in before.items():
+            if digest in aside:
+                continue
             num_newer = sum(1 for other in now if other > step)
             is_kept = keep_last == 0 or num_newer < keep_last
             is_kept |= keep_every > 0 and step % keep_every == 0

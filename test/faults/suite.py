@@ -19,20 +19,21 @@ class Suite:
         self.top = Path(__file__).resolve().parents[2]
         self.work = Path(work).resolve()
         self.build = Path(build).resolve()
-        self.shim = self.build / "test/faults/libfaultshim.so"
         self.random = random.Random(seed)
-        self.begin = time.monotonic()
+        self.begin = self.last_line = time.monotonic()
         self.passed = self.failed = self.skipped = 0
         self.references = {}
         # Copies, so that neither a new build nor an edited text changes what runs.
-        self.program = self.work / "cuboid"
-        shutil.copy2(self.build / "bin/cuboid", self.program)
-        self.text = self.work / "text.txt"
-        shutil.copy(self.top / "README.md", self.text)
+        self.program = self._copy(self.build / "bin/cuboid")
+        self.shim = self._copy(self.build / "test/faults/libfaultshim.so")
+        self.text = self._copy(self.top / "README.md")
         self.environment = dict(os.environ) | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
             "OMP_NUM_THREADS": "1"}
+
+    def _copy(self, path):
+        return Path(shutil.copy2(path, self.work))
 
     def training(self, out, grid, steps, save_interval, *more):
         """Arguments of a run. `out` is its output folder."""
@@ -68,7 +69,14 @@ class Suite:
         return Injection(self, kind, name)
 
     def line(self, text):
+        self.last_line = time.monotonic()
         print(text, flush=True)
+
+    def show_progress(self, kind):
+        """A line a minute where a class of faults takes long."""
+        if time.monotonic() - self.last_line > 60:
+            self.line(f"... {kind}: {self.passed} passed, {self.failed} failed so far, "
+                      f"{time.monotonic() - self.begin:.0f} s")
 
     def skip(self, what, why):
         self.skipped += 1
@@ -123,6 +131,7 @@ class Injection:
             self.suite.passed += 1
             if self.owns_path:
                 shutil.rmtree(self.path, ignore_errors=True)
+        self.suite.show_progress(self.kind)
         return False
 
 
