@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HANG_SECONDS = 30  # no job may live longer than this after what ends it
+START_SECONDS = 120  # a job's ranks have started by then
 # With it mpirun does not end the other ranks when the first one leaves with an error, so that each
 # rank's own exit code is seen; but then its own exit code says nothing.
 ALONE = ("--mca", "orte_abort_on_non_zero_status", "0")
@@ -178,9 +179,12 @@ class Job:
             return False
 
     def wait(self, limit=120):
-        """Waits for the end of the job and of all its processes, at most `limit` seconds from now;
-        what is left then is killed and reported."""
+        """Waits for the end of the job and of all its processes, at most `limit` seconds from now or
+        from the ranks' start, if that is later; what is left then is killed and reported."""
         hung = False
+        # A busy machine's mpirun may take its time. The shim makes this file as a rank starts.
+        while not self.exits.exists() and self.is_running() and self.seconds() < START_SECONDS:
+            time.sleep(0.02)
         try:
             self.process.wait(limit)
         except subprocess.TimeoutExpired:
