@@ -81,11 +81,12 @@ void append(std::vector<std::string>& problems, const std::vector<std::string>& 
 }
 
 // On rank 0: makes the output folder this job's own. Nothing is left to a dry run but to look.
-void take_output_dir(const ParseResult& parsed, Preflight& result,
+// False where the folder cannot be used.
+bool take_output_dir(const ParseResult& parsed, Preflight& result,
                      std::vector<std::string>& problems) {
   const std::string& folder = parsed.config.checkpoint.output_dir;
   append(problems, check_output_dir(folder));
-  if (!problems.empty() || parsed.dry_run) return;
+  if (!problems.empty() || parsed.dry_run) return problems.empty();
   try {
     result.lock = OutputLock(folder, job_name());
     for (const auto& path : remove_partial_files(folder))
@@ -95,6 +96,7 @@ void take_output_dir(const ParseResult& parsed, Preflight& result,
   } catch (const SystemError& error) {
     problems.push_back("--output-dir '" + folder + "': " + error.what());
   }
+  return problems.empty();
 }
 
 // On rank 0: chooses the checkpoint to go on from, and compares the options with it once they are
@@ -105,9 +107,6 @@ void choose_resume(const Config& config, bool is_resolved, Preflight& result,
     result.resume = choose_checkpoint(config.checkpoint);
   } catch (const UsageError& error) {
     return append(problems, error.problems());
-  } catch (const SystemError& error) {
-    problems.push_back("--resume " + config.checkpoint.resume + ": " + error.what());
-    return;
   }
   const ResumeChoice& choice = result.resume;
   if (!choice.metadata || !is_resolved) return;
@@ -137,8 +136,9 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   Facts facts{.world_size = session.size(), .data = {}};
   std::vector<std::string> data_problems;
   std::optional<DataInfo> info;
+  bool has_folder = false;
   if (session.rank() == 0) {
-    take_output_dir(parsed, result, data_problems);
+    has_folder = take_output_dir(parsed, result, data_problems);
     info = inspect(config, data_problems);
     result.seconds_left = seconds_left(config.train, since_start.seconds(), data_problems);
   }
@@ -151,7 +151,7 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   }
   const auto option_problems = find_problems(config, facts, parsed.doubtful);
   if (parsed.doubtful.empty()) resolve(config, facts);
-  if (session.rank() == 0) {
+  if (has_folder) {
     const bool is_resolved = parsed.doubtful.empty() && info && option_problems.empty();
     choose_resume(config, is_resolved, result, data_problems);
   }

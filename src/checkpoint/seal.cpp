@@ -137,20 +137,29 @@ std::optional<std::string> read_seal_text(const Descriptor& file, std::int64_t s
   return text;
 }
 
-Descriptor open_checkpoint(const std::string& path) {
+// What is wrong with the path itself; anything else is a failure of the system, which may pass.
+bool is_mistake(int code) {
+  return code == ENOENT || code == ENOTDIR || code == EACCES || code == EPERM || code == ELOOP ||
+         code == ENAMETOOLONG;
+}
+
+Descriptor open_checkpoint(const std::string& path, const std::string& what) {
+  const auto check = [&](bool ok) {
+    if (!ok && is_mistake(errno)) throw UsageError(std::strerror(errno));
+    check_errno(ok, what);
+  };
   struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) throw UsageError(std::strerror(errno));
+  check(::stat(path.c_str(), &status) == 0);
   if (!S_ISREG(status.st_mode)) throw UsageError("it is not a regular file");
-  try {
-    return open_file(path, O_RDONLY, "cannot be opened");
-  } catch (const SystemError& error) {
-    throw UsageError(error.what());
-  }
+  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  while (file < 0 && errno == EINTR) file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  check(file >= 0);
+  return Descriptor(file);
 }
 
 Seal check_seal_of(const std::string& path) {
-  const Descriptor file = open_checkpoint(path);
   const std::string what = "cannot read checkpoint '" + path + "'";
+  const Descriptor file = open_checkpoint(path, what);
   const std::int64_t size = size_of_file(file, what);
   const std::optional<std::string> text = read_seal_text(file, size, what);
   if (!text) throw_without_seal(file, size, what);

@@ -1,28 +1,30 @@
 #include "cuboid/trainer/metrics.hpp"
 
+#include <fcntl.h>
+
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <system_error>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
+#include "cuboid/checkpoint/file.hpp"
 
 namespace cuboid {
 namespace {
 
-// Lines of `path` up to and including `last_step`; `dropped` is set when there were later ones.
-std::string lines_up_to(const std::string& path, std::int64_t last_step, bool& dropped) {
+// The whole lines of `path` up to and including `last_step`.
+std::string lines_up_to(const std::string& path, std::int64_t last_step) {
   std::ifstream in(path);
   std::string kept;
   for (std::string line; std::getline(in, line);) {
     const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     const bool complete = object.is_object() && object.contains("step");
-    if (complete && object["step"].is_number() && object["step"].get<std::int64_t>() <= last_step) {
+    if (complete && object["step"].is_number() && object["step"].get<std::int64_t>() <= last_step)
       kept += line + "\n";
-    } else {
-      dropped = true;
-    }
   }
   return kept;
 }
@@ -34,6 +36,21 @@ std::string unused_name(const std::string& stem) {
     name = stem + "-" + std::to_string(number) + ".jsonl";
   }
   return name;
+}
+
+// Puts a file with this text in the place of `path`, which gets a second name first: whenever the
+// process dies, `path` is the one or the other, whole.
+void replace(const std::string& path, const std::string& text, const std::string& second_name) {
+  const std::string next = path + ".partial";
+  const std::string what = "cannot write '" + next + "'";
+  Descriptor file = open_file(next, O_CREAT | O_TRUNC | O_WRONLY, what);
+  write_at(file, 0, std::as_bytes(std::span(text)), what);
+  sync_to_disk(file, what);
+  close_file(file, what);
+  std::error_code no_links;
+  std::filesystem::create_hard_link(path, second_name, no_links);
+  if (no_links) std::filesystem::copy_file(path, second_name);
+  check_errno(std::rename(next.c_str(), path.c_str()) == 0, "cannot replace '" + path + "'");
 }
 
 }  // namespace
@@ -90,13 +107,11 @@ StepMetrics LogInterval::flush() {
 
 MetricsFile::MetricsFile(const std::string& output_dir, std::int64_t completed_steps)
     : path_(output_dir + "/metrics.jsonl") {
-  bool dropped = false;
-  const std::string kept = lines_up_to(path_, completed_steps, dropped);
-  if (dropped) {
-    const std::string old =
-        unused_name(output_dir + format("/metrics-before-%ld", static_cast<long>(completed_steps)));
-    std::filesystem::rename(path_, old);
-    std::ofstream(path_) << kept;
+  const std::string kept = lines_up_to(path_, completed_steps);
+  if (std::filesystem::exists(path_) && std::filesystem::file_size(path_) != kept.size()) {
+    replace(path_, kept,
+            unused_name(output_dir +
+                        format("/metrics-before-%ld", static_cast<long>(completed_steps))));
   }
   file_.open(path_, std::ios::app);
   check_errno(file_.is_open(), "cannot open '" + path_ + "'");

@@ -101,6 +101,20 @@ TEST(MetricsFile, DropsStepsThatAResumedRunRepeatsAndKeepsTheOldFile) {
   EXPECT_TRUE(fs::exists(folder.path() + "/metrics-before-3-2.jsonl")) << "no old file is replaced";
 }
 
+TEST(MetricsFile, ALineThatWasCutShortIsLeftOut) {
+  for (const char* end : {"{\"step\":2,\"lo", "{\"step\":2}"}) {
+    const Folder folder;
+    const std::string path = folder.path() + "/metrics.jsonl";
+    std::ofstream(path) << "{\"step\":1}\n" << end;
+    MetricsFile(folder.path(), 9).write("{\"step\":3}");
+    std::ifstream file(path);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    const std::string kept = std::string(end).ends_with("}") ? "{\"step\":2}\n" : "";
+    EXPECT_EQ(text, "{\"step\":1}\n" + kept + "{\"step\":3}\n");
+    EXPECT_FALSE(fs::exists(path + ".partial"));
+  }
+}
+
 TEST(OutputFolder, AnEarlierRunIsSetAside) {
   const Folder folder;
   EXPECT_EQ(set_earlier_run_aside(folder.path()), "");

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -119,6 +120,19 @@ TEST_F(Resume, AFileThatIsNamedIsThatFile) {
   EXPECT_NE(problems()[0].find(path(11)), std::string::npos);
   config_.resume = "none";
   EXPECT_EQ(choose_checkpoint(config_).path, "");
+}
+
+TEST_F(Resume, AFailingSystemIsNotDamage) {
+  save(9);
+  save(10);
+  config_.resume = path(10);
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  EXPECT_THROW(choose_checkpoint(config_), SystemError);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(choose_checkpoint(config_).path, path(10));
 }
 
 TEST(Contradictions, EachOptionOfTheModelIsNamed) {
