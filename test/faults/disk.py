@@ -2,6 +2,7 @@
 the next run goes on."""
 import errno
 import os
+import re
 import shutil
 import subprocess
 
@@ -196,8 +197,8 @@ def fail_call(suite, injection, grid, fault, file_name, mode):
         expect_clean_failure(injection, out, ended, grid.ranks)
     else:
         reason = os.strerror(getattr(errno, fault.kind))
-        # A file that cannot be read, or a folder that refuses the first test, is a mistake of usage.
-        legal = (1,) if changes and not file_name.startswith(".write-test") else (1, 2)
+        # Before the first step, it is the folder that cannot be used: a mistake of usage.
+        legal = (1,) if re.search(r"^Step \d", ended.out, re.MULTILINE) else (1, 2)
         expect_clean_failure(injection, out, ended, grid.ranks, reason, legal)
     if fault.call != "unlink":
         injection.expect(not out.leftovers(), f"left over: {out.leftovers()}")
