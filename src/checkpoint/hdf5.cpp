@@ -10,6 +10,7 @@ namespace {
 // After a file that could not be closed, HDF5 1.10 crashes in its clean-up at exit or, where it was
 // first used after MPI_Init, in MPI_Finalize. So it is used before, and does not clean up: every
 // file is closed by who opened it.
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization): C functions throw nothing
 const bool kCleansUp = []() noexcept {
   H5dont_atexit();
   H5open();
