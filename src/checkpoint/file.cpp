@@ -90,10 +90,6 @@ void begin_writing(const Descriptor& file, std::int64_t offset, std::int64_t byt
   ::sync_file_range(file.get(), offset, bytes, SYNC_FILE_RANGE_WRITE);
 }
 
-void begin_reading(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept {
-  ::posix_fadvise(file.get(), offset, bytes, POSIX_FADV_WILLNEED);
-}
-
 void set_size_of_file(const Descriptor& file, std::int64_t bytes, const std::string& what) {
   check_errno(uninterrupted([&] { return ::ftruncate(file.get(), bytes); }) == 0, what);
 }

@@ -1,7 +1,5 @@
 #include "cuboid/checkpoint/reader.hpp"
 
-#include <fcntl.h>
-
 #include <utility>
 
 #include "cuboid/base/text.hpp"
@@ -60,7 +58,6 @@ void CheckpointReader::open() {
   check_hdf5(H5Pset_file_locking(access.get(), false, true), path_);
   file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access.get()),
                               "cannot open checkpoint '" + path_ + "'"));
-  bytes_ = open_file(path_, O_RDONLY, "cannot open checkpoint '" + path_ + "'");
 }
 
 void CheckpointReader::read(const TensorSlice& slice) const {
@@ -86,17 +83,6 @@ Range CheckpointReader::bytes_of(const TensorInfo& tensor) const {
   const haddr_t begin = H5Dget_offset(dataset.get());
   if (begin == HADDR_UNDEF) throw SystemError(what + ": it is not stored as one block");
   return {static_cast<std::int64_t>(begin), static_cast<std::int64_t>(begin) + bytes};
-}
-
-void CheckpointReader::begin_reading(const TensorInfo& tensor, const Box& box) const {
-  const Hdf5Dataset dataset(H5Dopen2(file_.get(), tensor.name.c_str(), H5P_DEFAULT));
-  const haddr_t begin = dataset ? H5Dget_offset(dataset.get()) : HADDR_UNDEF;
-  if (begin == HADDR_UNDEF) return;
-  const auto width = static_cast<std::int64_t>(size_of(tensor.dtype));
-  for_each_run(box, tensor.shape, [&](const Run& run) {
-    cuboid::begin_reading(bytes_, static_cast<std::int64_t>(begin) + run.tensor_begin * width,
-                          run.count * width);
-  });
 }
 
 std::uint64_t CheckpointReader::digest_of(const TensorInfo& tensor) const {

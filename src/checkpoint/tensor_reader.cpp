@@ -39,18 +39,18 @@ class TensorReader {
         auto* data = static_cast<std::byte*>(slices_[s].data.data);
         for (const Box& piece : pieces_of(slices_[s].box(), kPieceBytes / width_of(t))) {
           read(t, piece, data);
-          data += add_to_sum(s, t, piece, data);
+          add_to_sum(s, t, piece, data);
+          data += volume(piece.extent) * width_of(t);
         }
       }
     }
   }
 
-  // The exchange of one batch is under way while the next is read, and the system reads ahead.
+  // The exchange of one batch is under way while the next is read.
   void read_traded() {
     const auto batches = row_batches(plan_.tensors, plan_.holders, exchange_bytes_);
     for (std::size_t b = 0; b <= batches.size(); ++b) {
       if (b < batches.size()) start(batches[b], batches_[b % 2]);
-      if (b + 1 < batches.size()) read_ahead(batches[b + 1]);
       if (b > 0) finish(batches[b - 1], batches_[(b - 1) % 2]);
     }
   }
@@ -69,24 +69,11 @@ class TensorReader {
     return static_cast<std::int64_t>(size_of(plan_.tensors[tensor].dtype));
   }
 
-  [[nodiscard]] std::vector<Portion> portions_of(const RowPiece& piece) const {
-    return divide_rows(plan_.tensors[piece.tensor], piece, plan_.holders[piece.tensor],
-                       exchange_bytes_);
-  }
-
-  void read_ahead(const std::vector<RowPiece>& pieces) const {
-    for (const RowPiece& piece : pieces) {
-      if (plan_.mine[piece.tensor].empty()) continue;
-      for (const Portion& portion : portions_of(piece))
-        if (portion.rank == rank_) file_.begin_reading(plan_.tensors[piece.tensor], portion.box);
-    }
-  }
-
   void start(const std::vector<RowPiece>& pieces, Batch& batch) {
     for (const RowPiece& piece : pieces) {
       const std::size_t t = piece.tensor;
       if (plan_.mine[t].empty()) continue;  // not among the holders
-      auto portions = portions_of(piece);
+      auto portions = divide_rows(plan_.tensors[t], piece, plan_.holders[t], exchange_bytes_);
       for (Portion& portion : portions) {
         if (portion.rank != rank_) continue;
         portion.data =
@@ -117,13 +104,11 @@ class TensorReader {
     });
   }
 
-  // Adds a part of the slice's box, whose elements lie at `data`; returns their bytes.
-  std::int64_t add_to_sum(std::size_t slice, std::size_t tensor, const Box& part,
-                          const std::byte* data) {
+  // Adds a part of the slice's box, whose elements lie at `data`.
+  void add_to_sum(std::size_t slice, std::size_t tensor, const Box& part, const std::byte* data) {
     const TensorInfo& info = plan_.tensors[tensor];
     if (outcome_.kind == Outcome::Kind::kGood)
       sums_[slice] += digest_sum(info.dtype, info.shape, part, data);
-    return volume(part.extent) * width_of(tensor);
   }
 
   // The slice's part of these rows lies in one run of its memory, as all dims before are 1.

@@ -16,8 +16,7 @@ namespace {
 constexpr std::size_t kMaxMessage = std::size_t{1} << 30;
 
 constexpr double kBusySeconds = 50e-6;
-constexpr std::chrono::microseconds kShortestSleep{20};
-constexpr std::chrono::microseconds kLongestSleep{1000};
+constexpr double kLongestSleepSeconds = 1e-3;
 
 int rank_in(MPI_Comm comm) {
   int rank = 0;
@@ -29,16 +28,17 @@ int rank_in(MPI_Comm comm) {
 
 void wait_patiently(std::span<MPI_Request> requests) {
   const Timer timer;
-  auto sleep = kShortestSleep;
   while (true) {
     int place = MPI_UNDEFINED;
     int is_done = 0;
     check_mpi(MPI_Testany(static_cast<int>(requests.size()), requests.data(), &place, &is_done,
                           MPI_STATUS_IGNORE));
     if (is_done != 0 && place == MPI_UNDEFINED) return;  // none is left
-    if (is_done != 0 || timer.seconds() < kBusySeconds) continue;
-    std::this_thread::sleep_for(sleep);
-    sleep = std::min(2 * sleep, kLongestSleep);
+    const double waited = timer.seconds();
+    if (is_done != 0 || waited < kBusySeconds) continue;
+    // So the end is noticed late by an eighth of the time at most.
+    std::this_thread::sleep_for(
+        std::chrono::duration<double>(std::min(waited / 8, kLongestSleepSeconds)));
   }
 }
 

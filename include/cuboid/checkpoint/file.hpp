@@ -39,8 +39,6 @@ void sync_to_disk(const std::string& path, const std::string& what);
 // Lets the system begin to write these bytes of the file to the disk. A hint: sync_to_disk has the
 // last word.
 void begin_writing(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
-// Lets the system begin to read these bytes of the file from the disk. A hint.
-void begin_reading(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
 // Reserves disk space for the file's first `bytes` bytes, where the file system can.
 void reserve_space(const Descriptor& file, std::int64_t bytes, const std::string& what);
 // "a/b.h5" -> "a", "b.h5" -> "."

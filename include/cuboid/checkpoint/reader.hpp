@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "cuboid/checkpoint/file.hpp"
 #include "cuboid/checkpoint/hdf5.hpp"
 #include "cuboid/checkpoint/metadata.hpp"
 #include "cuboid/checkpoint/tensor_slice.hpp"
@@ -33,8 +32,6 @@ class CheckpointReader {
   // The bytes of the file that hold the tensor's elements, in row-major order; empty where it has
   // none. Throws SystemError.
   [[nodiscard]] Range bytes_of(const TensorInfo& tensor) const;
-  // Lets the system begin to read this box, which is one run of the tensor, from the disk. A hint.
-  void begin_reading(const TensorInfo& tensor, const Box& box) const;
   // Reads the whole tensor in pieces and computes its digest, to be compared with tensor.digest.
   [[nodiscard]] std::uint64_t digest_of(const TensorInfo& tensor) const;
 
@@ -44,7 +41,6 @@ class CheckpointReader {
   std::string path_;
   QuietHdf5 quiet_;
   Hdf5File file_;
-  Descriptor bytes_;  // of the same file
   Metadata metadata_;
   std::vector<TensorInfo> tensors_;
 };
