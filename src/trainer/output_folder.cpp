@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/checkpoint/folder.hpp"
@@ -45,16 +44,8 @@ std::vector<std::string> check_output_dir(const std::string& output_dir) {
   if (!fs::is_directory(output_dir, error)) {
     return {"--output-dir '" + output_dir + "' is not a folder" + advice};
   }
-  const std::string probe = output_dir + "/.write-test-" + std::to_string(getpid());
-  errno = 0;
-  std::ofstream file(probe);
-  file << "test" << std::flush;
-  const bool written = file.good();
-  const int code = errno;
-  file.close();
-  fs::remove(probe, error);
-  if (written) return {};
-  return {"--output-dir '" + output_dir + "' cannot be written: " + std::strerror(code) + advice};
+  if (::access(output_dir.c_str(), W_OK | X_OK) == 0) return {};
+  return {"--output-dir '" + output_dir + "' cannot be written: " + std::strerror(errno) + advice};
 }
 
 std::string set_earlier_run_aside(const std::string& output_dir) {

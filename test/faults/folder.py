@@ -32,9 +32,8 @@ class OutputFolder:
         return {step: digest_of(path) for step, path in self.checkpoints().items()}
 
     def leftovers(self):
-        """Unfinished files, of checkpoints or of tests whether the folder can be written."""
-        return sorted(path.name for path in self.path.glob("*")
-                      if ".partial" in path.name or path.name.startswith(".write-test"))
+        """Unfinished files."""
+        return sorted(path.name for path in self.path.glob("*") if ".partial" in path.name)
 
     def newest(self):
         return max(self.checkpoints(), default=None)

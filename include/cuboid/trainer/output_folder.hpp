@@ -8,7 +8,7 @@
 namespace cuboid {
 
 // What stands against writing there, a sentence each naming the folder; empty when all is well.
-// Makes the folder and writes and removes a small file in it.
+// Makes the folder. Whether there is room is seen when it is locked (output_lock.hpp).
 std::vector<std::string> check_output_dir(const std::string& output_dir);
 
 // Moves checkpoints and metrics of an earlier run into OUTPUT_DIR/run-1 (or the next free number),
