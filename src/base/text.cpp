@@ -1,10 +1,12 @@
 #include "cuboid/base/text.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <ctime>
 #include <numeric>
 
 namespace cuboid {
@@ -120,6 +122,15 @@ std::string table(const std::vector<std::vector<std::string>>& rows, std::string
     text += line + "\n";
   }
   return text;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
 }
 
 }  // namespace cuboid

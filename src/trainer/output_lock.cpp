@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cerrno>
-#include <ctime>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -38,15 +37,6 @@ std::string start_of_process(const std::string& pid) {
   // The name is field 2 of proc(5), the start is field 22.
   for (int i = 3; i <= 22; ++i) fields >> field;
   return field;
-}
-
-std::string utc_time() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text.data();
 }
 
 Owner read_owner(const std::string& path) {
@@ -156,7 +146,7 @@ bool OutputLock::create_or_take_over() {
 void OutputLock::write_owner() const {
   const std::string pid = std::to_string(::getpid());
   std::string text = "host " + this_host() + "\npid " + pid + "\nstart " + start_of_process(pid) +
-                     "\nsince " + utc_time() + "\n";
+                     "\nsince " + utc_now() + "\n";
   if (!job_.empty()) text += "job " + job_ + "\n";
   const std::string what = "cannot write '" + path_ + "'";
   set_size_of_file(file_, 0, what);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include <array>
 
 namespace cuboid {
@@ -36,6 +38,13 @@ TEST(Text, TableAlignsNumbersToTheRight) {
             "  a   name    1\n"
             "  bb  n     100\n");
   EXPECT_EQ(table({}), "");
+}
+
+TEST(Text, TheTimeIsThatOfTheClock) {
+  std::tm parts{};
+  const std::string text = utc_now();
+  ASSERT_NE(::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts), nullptr) << text;
+  EXPECT_NEAR(std::difftime(std::time(nullptr), ::timegm(&parts)), 0.0, 60.0);
 }
 
 TEST(Text, FormatTakesAnyLength) {

@@ -12,6 +12,9 @@ namespace cuboid {
 // printf into a std::string (g++ 12 has no std::format).
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...);
 
+// Now, in UTC: "2026-01-31T12:00:00Z".
+std::string utc_now();
+
 // 1234567 -> "1,234,567".
 std::string grouped(std::int64_t value);
 // 124439808 -> "124.4M": three to four significant digits with K, M, B, T.
