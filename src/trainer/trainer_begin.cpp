@@ -47,12 +47,6 @@ std::string value_then(const Metadata& metadata, const std::string& name) {
   return "";
 }
 
-std::string joined_text(const std::vector<std::string>& texts) {
-  std::string all;
-  for (const auto& text : texts) all += (all.empty() ? "" : ", ") + text;
-  return all;
-}
-
 }  // namespace
 
 void Trainer::begin(ResumeChoice choice) {
@@ -93,7 +87,7 @@ void Trainer::load(const std::string& path) {
   log_.print(format("Resumed from %s at step %ld, saved on grid %s", path.c_str(),
                     static_cast<long>(completed_), to_string(metadata.grid).c_str()));
   const auto changes = find_changes(config_, metadata);
-  if (!changes.empty()) log_.print("Changed since then: " + joined_text(changes));
+  if (!changes.empty()) log_.print("Changed since then: " + join(changes, ", "));
   warn_of_other_data(metadata, path);
 }
 
