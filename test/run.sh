@@ -15,7 +15,8 @@ mkdir -p "$logs"
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} GTEST_COLOR=no
-export PYTHONPATH=$PWD/${DEPS_DIR:-.deps}/libtorch:$PWD/${DEPS_DIR:-.deps}/python
+deps=$(realpath -m "${DEPS_DIR:-.deps}")
+export PYTHONPATH=$deps/libtorch:$deps/python
 total_passed=0 total_failed=0 total_skipped=0
 
 header() { sed -nE "1,10s@^(//|#) $2: *(.*)@\2@p" "$1" | head -n 1; }
