@@ -62,8 +62,9 @@ std::vector<std::int64_t> steps_in(const std::string& folder) {
 std::vector<std::string> remove_partial_files(const std::string& folder) {
   std::vector<std::string> removed;
   for (std::string_view name : names_in(folder)) {
-    if (!name.ends_with(kPartial)) continue;
-    if (!step_of_checkpoint(name.substr(0, name.size() - kPartial.size()))) continue;
+    // MPI-IO makes files of its own beside it: "checkpoint-5.h5.partial.locktest.0".
+    const std::size_t end = name.find(kPartial);
+    if (end == std::string_view::npos || !step_of_checkpoint(name.substr(0, end))) continue;
     removed.push_back(folder + "/" + std::string(name));
     check_errno(::unlink(removed.back().c_str()) == 0, "cannot remove '" + removed.back() + "'");
   }

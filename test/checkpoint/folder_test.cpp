@@ -38,11 +38,15 @@ TEST_F(Folder, StepsAreThoseOfTheNames) {
 }
 
 TEST_F(Folder, OnlyPartialCheckpointsAreCleanedUp) {
-  make({"checkpoint-5.h5", "checkpoint-6.h5.partial", "notes.partial", "checkpoint-x.h5.partial"});
+  const std::vector<std::string> left = {"checkpoint-6.h5.partial",
+                                         "checkpoint-6.h5.partial.locktest.0"};
+  const std::vector<std::string> others = {"checkpoint-5.h5", "checkpoint-x.h5.partial",
+                                           "notes.partial"};
+  make(left);
+  make(others);
   EXPECT_EQ(remove_partial_files(folder_),
-            (std::vector<std::string>{path("checkpoint-6.h5.partial")}));
-  EXPECT_EQ(files(), (std::vector<std::string>{"checkpoint-5.h5", "checkpoint-x.h5.partial",
-                                               "notes.partial"}));
+            (std::vector<std::string>{path(left[0]), path(left[1])}));
+  EXPECT_EQ(files(), others);
 }
 
 TEST(Retention, KeepsTheNewestAndTheMultiples) {

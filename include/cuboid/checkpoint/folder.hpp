@@ -21,8 +21,8 @@ std::string partial_path(const std::string& path);
 // no such folder. Only the names are looked at. Throws SystemError where it cannot be read.
 std::vector<std::int64_t> steps_in(const std::string& folder);
 
-// Removes what killed jobs have left of unfinished checkpoints, and returns the paths. Only for who
-// knows that no process is writing there. Throws SystemError.
+// Removes what killed jobs have left of and beside unfinished checkpoints, and returns the paths.
+// Only for who knows that no process is writing there. Throws SystemError.
 std::vector<std::string> remove_partial_files(const std::string& folder);
 
 // Which checkpoints stay: the newest `keep_last`, and those whose step is a multiple of
