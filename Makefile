@@ -7,9 +7,10 @@ DEPS_DIR ?= .deps
 PREFIX   ?= /usr/local
 -include env/site.mk
 B := build/$(MODE)
-# One compiler a core, up to 16 (0.6 GB each); `make -jN` wins.
-ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
-MAKEFLAGS += -j$(shell n=$$(nproc); echo $$((n > 16 ? 16 : n)))
+# One compiler a core, up to 16 (0.6 GB each), or as many as JOBS says.
+JOBS ?= $(shell n=$$(nproc); echo $$((n > 16 ? 16 : n)))
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
 endif
 
 # ---- Where the dependencies are -------------------------------------------------------------
