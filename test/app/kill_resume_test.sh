@@ -51,4 +51,13 @@ check_grid 2 1 1
 check_grid 1 2 1
 check_grid 1 1 2
 check_grid 2 2 2
+
+# ---- A save that fails in the background, on one rank, ends all of them at a next step
+FAULT_PATH=$work/async/checkpoint FAULT_CALL=fsync FAULT_NTH=2 FAULT_RANK=1 FAULT_KIND=EIO LD_PRELOAD_FOR_RANKS=$shim \
+  run_shimmed 2 pretrain --preset tiny-gpt2 --device cpu --data-dir README.md --max-steps 100000 --save-interval 10 --save-async true --eval-steps 0 \
+  --num-threads 1 --micro-batch-size 1 --tensor-parallel-size 2 --peak-tflops 1 --output-dir "$work/async"
+{ ((rc == 1)) && (($(grep -c "cannot save checkpoint '$work/async/checkpoint-[0-9]*.h5': Input/output error" "$work/err") == 1)); } && ok ||
+  fail "a failure in the background" "exit $rc" "$(head -n 5 "$work/err")"
+saved=("$work"/async/checkpoint-*)
+{ ((${#saved[@]} == 1)) && "$program" checkpoint verify "${saved[0]}" >"$work/out" 2>&1; } && ok || fail "the save before it" "$(ls "$work/async")" "$(cat "$work/out")"
 finish
