@@ -80,10 +80,9 @@ class Trainer {
   std::int64_t completed_ = 0;  // steps
   std::int64_t consumed_ = 0;   // samples; a resumed run may have had other batch sizes
   std::int64_t resumed_at_ = 0;
-  std::int64_t saved_at_ =
-      -1;                    // the last step of which the output folder has, or will have, a file
+  // The last step whose checkpoint is in the output folder, or is being written.
+  std::optional<std::int64_t> saved_at_;
   std::string stop_reason_;  // "SIGUSR1", "the time limit"; "": none, on all ranks alike
-  bool attention_ = false;   // some rank has something to say before the next step
   bool validation_is_pending_ = false;
   RunLog log_;
   History history_;
