@@ -12,7 +12,7 @@ if ((EUID == 0)); then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 # SIGTERM (Ctrl-C, too) lets the ranks save; mpirun would kill them one second later.
-export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout:-10}
+export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout:-3}
 # mpirun hides the terminal from its ranks.
 if [[ -t 2 ]]; then export CUBOID_PROGRESS=${CUBOID_PROGRESS:-1}; fi
 
