@@ -2,7 +2,7 @@
 # Prepares a machine to build Cuboid: Debian packages, then pinned and hash-checked wheels
 # unpacked under DEPS_DIR. Whatever is present is reused; a second run does nothing.
 #
-#   env/setup.sh [GROUP...]     groups: packages libtorch cuda tools python (default: all but tools, python)
+#   env/setup.sh [GROUP...]     groups: packages libtorch cuda (the default); tools python test-packages slurm
 #
 #   DEPS_DIR   where wheels are unpacked                  (default: .deps beside the Makefile)
 #   TORCH_DIR  a LibTorch that is already on the machine  (default: none; then it is fetched)
@@ -14,14 +14,31 @@ deps=${DEPS_DIR:-$here/../.deps}
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
-missing_packages() {
+# can_root: true where apt-get can be run; sudo=() or sudo=(sudo).
+can_root() {
+  sudo=()
+  ((EUID == 0)) && return 0
+  command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ ${1:-} == ask && -t 0 ]]; } && sudo=(sudo)
+}
+
+missing_packages() { # FILE
   local name
   while read -r name; do
     [[ -z $name || $name == \#* ]] && continue
     # A pip that was installed another way serves as well as Debian's.
     [[ $name == python3-pip ]] && python3 -m pip --version >/dev/null 2>&1 && continue
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || echo "$name"
-  done <"$here/packages.txt"
+  done <"$1"
+}
+
+apt_install() { # PACKAGE...
+  local log=$deps/apt.log
+  say "installing $# Debian packages: $*"
+  { "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 && return
+  tail -n 20 "$log" >&2
+  say "apt-get failed; its whole output is in $log"
+  return 1
 }
 
 install_packages() {
@@ -30,27 +47,64 @@ install_packages() {
     say "Benchmark, nlohmann-json and xxHash are taken as the environment gives them (env/README.md)"
     return
   fi
-  local missing sudo=()
-  mapfile -t missing < <(missing_packages)
+  local missing sudo
+  mapfile -t missing < <(missing_packages "$here/packages.txt")
   ((${#missing[@]})) || return 0
-  if ((EUID != 0)); then
-    if command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
-      sudo=(sudo)
-    else
-      die "these Debian packages are missing, and there is neither root nor sudo to install them:
+  can_root ask || die "these Debian packages are missing, and there is neither root nor sudo to install them:
   ${missing[*]}
 Ask an administrator for:  apt-get install ${missing[*]}
 or load them from environment modules or Spack (env/README.md names them) and run
 make with SKIP_PACKAGES=1."
-    fi
+  apt_install "${missing[@]}" || exit 1
+}
+
+# What only tests use: without root, or where apt-get fails, a line says so and the tests skip by name.
+install_test_packages() {
+  command -v dpkg-query >/dev/null || return 0
+  local missing sudo
+  mapfile -t missing < <(missing_packages "$here/packages-test.txt")
+  ((${#missing[@]})) || return 0
+  if ! can_root; then
+    say "no root: tests that need these packages will be skipped: ${missing[*]}"
+  elif ! apt_install "${missing[@]}"; then
+    say "tests that need these packages will be skipped: ${missing[*]}"
   fi
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
-  local log=$deps/apt.log
-  if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-    tail -n 20 "$log" >&2
-    die "apt-get failed; its whole output is in $log"
+}
+
+# fetch_debs FOLDER PACKAGE...: apt checks what it fetches against the signed lists.
+fetch_debs() {
+  local folder=$1 sudo
+  shift
+  (cd "$folder" && apt-get -o APT::Sandbox::User=root download "$@") >"$deps/slurm.log" 2>&1 && return
+  # The lists may be older than the archive, or there may be none yet.
+  can_root && "${sudo[@]}" apt-get update >>"$deps/slurm.log" 2>&1 &&
+    (cd "$folder" && apt-get -o APT::Sandbox::User=root download "$@") >>"$deps/slurm.log" 2>&1
+}
+
+# The scheduler of the tests, in a folder of its own (packages-slurm.txt says why).
+install_slurm() {
+  command -v apt-get >/dev/null || return 0
+  local list=$here/packages-slurm.txt target=$deps/slurm digest partial names deb name
+  digest=$(sha256sum <"$list" | cut -d' ' -f1)
+  [[ -f $target/.complete && $(<"$target/.complete") == "$digest" ]] && return 0
+  # All of SLURM, for one version; of the libraries what the machine lacks.
+  mapfile -t names < <(grep -vE '^(#|$|lib)' "$list"; missing_packages "$list" | grep '^lib')
+  partial=$deps/partial-slurm.$$
+  rm -rf "$deps/partial-slurm".*
+  mkdir -p "$partial/debs" "$partial/root"
+  say "fetching SLURM for the tests"
+  if ! fetch_debs "$partial/debs" "${names[@]}"; then
+    rm -rf "$partial"
+    say "SLURM's packages could not be fetched ($deps/slurm.log): tests that need a scheduler will be skipped"
+    return 0
   fi
+  for deb in "$partial"/debs/*.deb; do dpkg-deb -x "$deb" "$partial/root"; done
+  # What update-alternatives would do.
+  for name in slurmctld slurmd slurmstepd; do ln -s "$name-wlm" "$partial/root/usr/sbin/$name"; done
+  echo "$digest" >"$partial/root/.complete"
+  rm -rf "$target"
+  mv "$partial/root" "$target"
+  rm -rf "$partial"
 }
 
 # All manylinux tags up to this machine's own glibc, so that pip need not run on Python 3.11 itself.
@@ -117,7 +171,9 @@ main() {
       libtorch) install_libtorch ;;
       cuda) install_cuda ;;
       tools | python) install_wheels "$group" ;;
-      *) die "unknown group '$group': packages, libtorch, cuda, tools or python" ;;
+      test-packages) [[ -n ${SKIP_PACKAGES:-} ]] || install_test_packages ;;
+      slurm) install_slurm ;;
+      *) die "unknown group '$group': packages, libtorch, cuda, tools, python, test-packages or slurm" ;;
     esac
   done
 }
