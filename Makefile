@@ -55,7 +55,7 @@ BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp'
 SHIM    := $(B)/test/faults/libfaultshim.so
 READY   := $(DEPS_DIR)/ready
 
-.PHONY: all setup train test test-faults mutants lint format gpu-check bench install uninstall clean help FORCE
+.PHONY: all setup train test test-faults mutants lint format check-env paths gpu-check bench install uninstall clean help FORCE
 all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
 
 setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
@@ -82,6 +82,13 @@ lint: $(READY)  ## check format, clang-tidy, dependency direction and scripts
 format: $(READY)  ## rewrite sources with clang-format
 	@env/setup.sh tools
 	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.cu' | PATH="$(TOOLS):$$PATH" xargs clang-format -i
+
+check-env:  ## say what this machine has, what is missing and what to do (ARGS=OUTPUT_DIR)
+	+@env/check.sh $(ARGS)
+
+# Where things are, for env/check.sh.
+paths:
+	@printf '%s\n' 'torch $(TORCH)' 'nvidia $(NVIDIA)' 'nvcc $(NVCC)' 'hdf5 $(HDF5)' 'hdf5_libs $(HDF5_LIBS)'
 
 gpu-check: all $(TESTS)  ## prove the GPU paths, on a machine with a GPU
 	@MODE=$(MODE) test/gpu_check.sh
