@@ -10,6 +10,7 @@
 
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/speaker.hpp"
+#include "cuboid/app/terminal.hpp"
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/checkpoint/folder.hpp"
@@ -17,10 +18,6 @@
 
 namespace cuboid {
 namespace {
-
-std::vector<CheckpointCommand> commands() {
-  return {info_command(), verify_command(), diff_command(), prune_command()};
-}
 
 std::string command_help(const CheckpointCommand& command) {
   std::vector<std::vector<std::string>> rows;
@@ -35,7 +32,7 @@ std::string command_help(const CheckpointCommand& command) {
 
 std::string overview() {
   std::vector<std::vector<std::string>> rows;
-  for (const CheckpointCommand& command : commands())
+  for (const CheckpointCommand& command : checkpoint_commands())
     rows.push_back({"cuboid checkpoint " + command.name + " " + command.paths, command.summary});
   return "Looks after checkpoints; needs neither mpirun nor a GPU.\n\n" + table(rows, "  ") +
          "\nEach has options: `cuboid checkpoint verify --help`.\n";
@@ -43,7 +40,7 @@ std::string overview() {
 
 std::string unknown_command(const std::string& name) {
   std::vector<std::string> names;
-  for (const CheckpointCommand& command : commands()) names.push_back(command.name);
+  for (const CheckpointCommand& command : checkpoint_commands()) names.push_back(command.name);
   const std::string near = nearest_name(name, names);
   return (name.empty() ? "cuboid checkpoint: which command?"
                        : "unknown command 'checkpoint " + name + "'") +
@@ -64,12 +61,16 @@ int run_command(const CheckpointCommand& command, std::span<const std::string> w
 int dispatch(std::span<const std::string> words) {
   const std::string name = words.empty() ? "" : words.front();
   if (name == "--help" || name == "-h" || name == "help") return say_before_mpi(overview()), kDone;
-  for (const CheckpointCommand& command : commands())
+  for (const CheckpointCommand& command : checkpoint_commands())
     if (command.name == name) return run_command(command, words.subspan(1));
   throw UsageError(unknown_command(name));
 }
 
 }  // namespace
+
+std::vector<CheckpointCommand> checkpoint_commands() {
+  return {info_command(), verify_command(), diff_command(), prune_command()};
+}
 
 int checkpoint(int argc, char** argv) {
   // Under mpirun, one rank does the work.
@@ -81,7 +82,7 @@ int checkpoint(int argc, char** argv) {
 int report_problems(const std::function<int()>& work) {
   const auto print = [](const std::string& problem) {
     std::fflush(stdout);
-    std::fprintf(stderr, "cuboid: error: %s\n", problem.c_str());
+    std::fprintf(stderr, "%s%s\n", error_prefix().c_str(), problem.c_str());
   };
   try {
     return work();

@@ -1,8 +1,10 @@
 #include "cuboid/app/ending.hpp"
 
 #include <cstdio>
+#include <utility>
 
 #include "cuboid/app/command.hpp"
+#include "cuboid/app/terminal.hpp"
 #include "cuboid/base/error.hpp"
 #include "cuboid/launch/device.hpp"
 #include "cuboid/trainer/trainer.hpp"
@@ -10,16 +12,18 @@
 namespace cuboid {
 namespace {
 
-std::string usage_message(const UsageError& error) {
+std::string usage_message(const UsageError& error, const std::string& command) {
   std::string text;
-  for (const auto& problem : error.problems()) text += "cuboid: error: " + problem + "\n";
-  return text + "`cuboid pretrain --help` lists all options\n";
+  for (const auto& problem : error.problems()) text += error_prefix() + problem + "\n";
+  return text + "`cuboid " + command + " --help` lists all options\n";
 }
 
 }  // namespace
 
-Ending::Ending(const MpiSession& session)
-    : session_(session), label_("rank " + std::to_string(session.rank())) {
+Ending::Ending(const MpiSession& session, std::string command)
+    : session_(session),
+      command_(std::move(command)),
+      label_("rank " + std::to_string(session.rank())) {
   name_this_rank_when_it_crashes(label_);
 }
 
@@ -32,11 +36,11 @@ int Ending::guard(const std::function<int()>& work) {
   try {
     return work();
   } catch (const UsageError& error) {
-    return end(kUsage, usage_message(error));
+    return end(kUsage, usage_message(error, command_));
   } catch (const Diverged& error) {
-    return end(kDivergedExit, std::string("cuboid: error: ") + error.what() + "\n");
+    return end(kDivergedExit, error_prefix() + error.what() + "\n");
   } catch (const std::exception& error) {
-    return end(kFailed, std::string("cuboid: error: ") + error.what() + "\n");
+    return end(kFailed, error_prefix() + error.what() + "\n");
   }
 }
 

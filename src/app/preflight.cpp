@@ -123,7 +123,7 @@ void choose_resume(const Config& config, bool is_resolved, Preflight& result,
 }  // namespace
 
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
-                             const NodeMap& nodes, const Timer& since_start) {
+                             const NodeMap& nodes, const Timer& since_start, Purpose purpose) {
   const MPI_Comm world = session.world();
   require_same_options(world, parsed.config);
   Preflight result{.config = parsed.config, .warnings = {}, .lock = {}, .resume = {}};
@@ -133,14 +133,16 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   if (result.uses_default_text) config.data.data_dir = default_text_folder();
   config.runtime.device = choose_device(world, config.runtime.device, problems);
 
+  const bool trains = purpose == Purpose::kTrain;
   Facts facts{.world_size = session.size(), .data = {}};
   std::vector<std::string> data_problems;
   std::optional<DataInfo> info;
   bool has_folder = false;
   if (session.rank() == 0) {
-    has_folder = take_output_dir(parsed, result, data_problems);
+    if (trains) has_folder = take_output_dir(parsed, result, data_problems);
     info = inspect(config, data_problems);
-    result.seconds_left = seconds_left(config.train, since_start.seconds(), data_problems);
+    if (trains)
+      result.seconds_left = seconds_left(config.train, since_start.seconds(), data_problems);
   }
   std::array<std::int64_t, 3> about_data{};
   if (info) about_data = {1, static_cast<std::int64_t>(info->kind), info->vocab_size};
@@ -164,7 +166,7 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   append(problems, broadcast_lines(world, data_problems));
   if (!problems.empty()) throw UsageError(problems);
   if (config.runtime.num_threads == 0) config.runtime.num_threads = nodes.threads_per_rank();
-  append(result.warnings, find_warnings(config));
+  if (trains) append(result.warnings, find_warnings(config));
   return result;
 }
 

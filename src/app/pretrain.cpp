@@ -1,7 +1,5 @@
 // cuboid pretrain: each step builds one object from earlier ones.
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <csignal>
@@ -12,7 +10,9 @@
 #include "cuboid/app/ending.hpp"
 #include "cuboid/app/preflight.hpp"
 #include "cuboid/app/report.hpp"
+#include "cuboid/app/setup.hpp"
 #include "cuboid/app/speaker.hpp"
+#include "cuboid/app/terminal.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
 #include "cuboid/config/print.hpp"
@@ -23,52 +23,6 @@
 
 namespace cuboid {
 namespace {
-
-class Announcer {
- public:
-  explicit Announcer(bool speaks) : speaks_(speaks) {}
-  void say(const std::string& text) const {
-    if (!speaks_ || text.empty()) return;
-    std::printf("%s%s", text.c_str(), text.back() == '\n' ? "" : "\n");
-    std::fflush(stdout);
-  }
-  void warn(const std::string& text) const {
-    if (!text.empty()) say("warning: " + text);
-  }
-
- private:
-  bool speaks_;
-};
-
-struct Processor {
-  at::Device device = at::kCPU;
-  std::string name = "CPU";
-  Backend backend = Backend::kMpi;
-};
-
-Processor choose_processor(const RuntimeConfig& runtime, const NodeMap& nodes) {
-  Processor processor;
-  if (runtime.device != DeviceChoice::kCuda) return processor;
-  const CudaDevice device = use_cuda_device(nodes.local_rank);
-  processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
-  processor.name = device.name;
-  // NCCL wants a GPU for each rank; ranks that share one talk over MPI unless told otherwise.
-  const bool shared = nodes.local_size > cuda_device_count();
-  const bool nccl = runtime.comm_backend == BackendChoice::kNccl ||
-                    (runtime.comm_backend == BackendChoice::kAuto && !shared);
-  processor.backend = nccl ? Backend::kNccl : Backend::kMpi;
-  return processor;
-}
-
-at::ScalarType compute_type(const Config& config) {
-  return config.runtime.dtype == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-}
-
-GridShape shape_of(const ParallelConfig& parallel) {
-  return {.dp = static_cast<int>(parallel.data_parallel_size),
-          .tp = static_cast<int>(parallel.tensor_parallel_size),
-          .pp = static_cast<int>(parallel.pipeline_parallel_size)};
-}
 
 // Parameters of every stage, from what its ranks really hold. Collective over the grid.
 std::vector<StageSize> measure_stages(const Grid& grid, const GridCommunicators& communicators,
@@ -122,11 +76,6 @@ std::pair<double, std::string> find_peak(const Config& config, Communicator& con
                        fp32 ? "fp32" : "bf16")};
 }
 
-void set_threads(std::int64_t count) {
-  omp_set_num_threads(static_cast<int>(count));
-  at::set_num_threads(static_cast<int>(count));
-}
-
 TextPairs option_pairs(const Config& config) {
   TextPairs pairs;
   const std::string text = config_text(config);
@@ -171,14 +120,7 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   const Processor processor = choose_processor(config.runtime, nodes);
   const Grid grid(session.world(), shape);
   GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
-  out.say(format("Device: %s, %ld thread%s a rank, communication over %s\n", processor.name.c_str(),
-                 static_cast<long>(config.runtime.num_threads),
-                 config.runtime.num_threads == 1 ? "" : "s",
-                 processor.backend == Backend::kNccl ? "NCCL" : "MPI"));
-  if (nodes.oversubscribed()) {
-    out.warn(format("%d ranks share %d cores: timings are those of a crowded machine",
-                    nodes.ranks_on_these_cores, nodes.cores));
-  }
+  out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
               {.dtype = compute_type(config),
@@ -224,7 +166,7 @@ int pretrain(int argc, char** argv) {
   const Timer since_start;
   const std::vector<std::string> arguments(argv + 2, argv + argc);
   const ParseResult parsed = parse_options(arguments);
-  if (parsed.help) return say_before_mpi(help_text()), kDone;
+  if (parsed.help) return show_in_pages(help_text()), kDone;
   if (parsed.version) return say_before_mpi(version_text()), kDone;
   if (parsed.print_config && parsed.problems.empty()) {
     return say_before_mpi(config_text(parsed.config)), kDone;
@@ -234,7 +176,7 @@ int pretrain(int argc, char** argv) {
   // A file-size limit is then an error of the write that met it, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
   const MpiSession session(&argc, &argv);
-  Ending ending(session);
+  Ending ending(session, "pretrain");
   return ending.guard([&] { return train(session, parsed, since_start, ending); });
 }
 

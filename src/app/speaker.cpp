@@ -7,11 +7,24 @@
 
 namespace cuboid {
 
+namespace {
+
+// This rank, as the launcher says it; null where there is no launcher.
+const char* launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (const char* rank = std::getenv(name)) return rank;
+  return nullptr;
+}
+
+}  // namespace
+
 bool speaks_before_mpi() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-    if (const char* rank = std::getenv(name)) return std::string(rank) == "0";
-  }
-  return true;
+  const char* rank = launched_rank();
+  return rank == nullptr || std::string(rank) == "0";
+}
+
+bool is_watched(std::FILE* stream) {
+  return launched_rank() == nullptr && isatty(fileno(stream)) != 0;
 }
 
 void say_before_mpi(const std::string& text) {

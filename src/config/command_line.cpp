@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cuboid/config/general_option.hpp"
 #include "cuboid/config/option.hpp"
-#include "general_option.hpp"
 #include "known_name.hpp"
 #include "small_file.hpp"
 #include "source.hpp"

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "cuboid/config/config_file.hpp"
-#include "general_option.hpp"
+#include "cuboid/config/general_option.hpp"
 #include "known_name.hpp"
 #include "small_file.hpp"
 #include "source.hpp"

@@ -1,4 +1,4 @@
-#include "general_option.hpp"
+#include "cuboid/config/general_option.hpp"
 
 #include "cuboid/base/text.hpp"
 #include "cuboid/config/option.hpp"

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "cuboid/base/text.hpp"
+#include "cuboid/config/general_option.hpp"
 #include "cuboid/config/option.hpp"
-#include "general_option.hpp"
 
 namespace cuboid {
 namespace {

@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "cuboid/base/text.hpp"
+#include "cuboid/config/config_file.hpp"
+#include "cuboid/config/general_option.hpp"
 #include "cuboid/config/option.hpp"
 #include "cuboid/config/preset.hpp"
-#include "general_option.hpp"
 #include "source.hpp"
 
 namespace cuboid {
@@ -47,6 +48,19 @@ std::vector<Setting> read_preset(const Setting& wanted, Mistakes& mistakes) {
   return settings;
 }
 
+std::vector<Setting> settings_of(const BaseSettings& base) {
+  std::vector<Setting> settings;
+  for (const auto& [name, value] : base.settings) {
+    if (find_option(name) == nullptr) continue;
+    settings.push_back({.name = name,
+                        .value = value,
+                        .written = base.source + ": " + config_line(name, value),
+                        .source = base.source});
+    settings.back().written.pop_back();
+  }
+  return settings;
+}
+
 void forget(const std::string& option, ParseResult& result) {
   std::erase_if(result.provenance, [&](const Provenance& p) { return p.option == option; });
 }
@@ -76,6 +90,10 @@ void apply(const std::vector<Setting>& source, ParseResult& result, Mistakes& mi
 }  // namespace
 
 ParseResult parse_options(std::span<const std::string> arguments) {
+  return parse_options(arguments, {});
+}
+
+ParseResult parse_options(std::span<const std::string> arguments, const BaseSettings& base) {
   ParseResult result;
   Mistakes mistakes;
   auto command = read_command_line(arguments, mistakes);
@@ -88,6 +106,7 @@ ParseResult parse_options(std::span<const std::string> arguments) {
   if (!config.name.empty()) file = read_config_file(config.value, mistakes);
   const Setting file_preset = take(General::kPreset, file);
   const Setting preset = take(General::kPreset, command);
+  apply(settings_of(base), result, mistakes);
   apply(read_preset(preset.name.empty() ? file_preset : preset, mistakes), result, mistakes);
   apply(file, result, mistakes);
   apply(command, result, mistakes);

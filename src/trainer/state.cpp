@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <utility>
 
 #include "cuboid/model/tensor_buffer.hpp"
@@ -11,18 +12,29 @@
 namespace cuboid {
 namespace {
 
-// Calls visit(prefix, flat, weight, part) for each tensor of the state, in one order.
+// The tensors of one kind: their names' prefix, and the flat buffer that they are parts of.
+using Group = std::pair<const char*, const at::Tensor*>;
+
+Group parameters_of(const WeightStore& store) {
+  return {"parameters/", &store.master()};
+}
+
+// Calls visit(prefix, flat, weight, part) for each tensor of the groups, in one order.
 template <typename Visit>
-void for_each_tensor(const WeightStore& store, const AdamW& optimizer, Visit&& visit) {
-  const std::array<std::pair<const char*, const at::Tensor*>, 3> groups = {
-      {{"parameters/", &store.master()},
-       {"optimizer/exp_avg/", &optimizer.exp_avg()},
-       {"optimizer/exp_avg_sq/", &optimizer.exp_avg_sq()}}};
+void for_each_tensor(std::span<const Group> groups, const WeightStore& store, Visit&& visit) {
   for (const auto& [prefix, flat] : groups) {
     for (const auto& weight : store.weights()) {
       for (const LogicalParameter& part : weight->parts) visit(prefix, *flat, *weight, part);
     }
   }
+}
+
+template <typename Visit>
+void for_each_tensor(const WeightStore& store, const AdamW& optimizer, Visit&& visit) {
+  const std::array<Group, 3> groups = {{parameters_of(store),
+                                        {"optimizer/exp_avg/", &optimizer.exp_avg()},
+                                        {"optimizer/exp_avg_sq/", &optimizer.exp_avg_sq()}}};
+  for_each_tensor(groups, store, std::forward<Visit>(visit));
 }
 
 TensorSlice slice_of(const char* prefix, const at::Tensor& local, const LogicalParameter& part) {
@@ -113,14 +125,41 @@ StateSlices copy_of_shares(const WeightStore& store, const AdamW& optimizer, con
   return state;
 }
 
+namespace {
+
+void restore(const at::Tensor& host, const at::Tensor& live) {
+  if (!live.is_same(host) && live.data_ptr() != host.data_ptr()) live.copy_(host);
+}
+
+}  // namespace
+
 void restore_state(const StateSlices& state, WeightStore& store, const AdamW& optimizer) {
   std::size_t next = 0;
   for_each_tensor(
       store, optimizer,
       [&](const char*, const at::Tensor& flat, const Weight& weight, const LogicalParameter& part) {
-        const at::Tensor& host = state.host.at(next++);
-        const at::Tensor live = WeightStore::local_part(flat, weight, part);
-        if (!live.is_same(host) && live.data_ptr() != host.data_ptr()) live.copy_(host);
+        restore(state.host.at(next++), WeightStore::local_part(flat, weight, part));
+      });
+  store.refresh_values();
+}
+
+StateSlices parameter_slices(const WeightStore& store) {
+  StateSlices state;
+  for_each_tensor(std::array{parameters_of(store)}, store,
+                  [&](const char* prefix, const at::Tensor& flat, const Weight& weight,
+                      const LogicalParameter& part) {
+                    state.host.push_back(WeightStore::local_part(flat, weight, part).cpu());
+                    state.slices.push_back(slice_of(prefix, state.host.back(), part));
+                  });
+  return state;
+}
+
+void restore_parameters(const StateSlices& state, WeightStore& store) {
+  std::size_t next = 0;
+  for_each_tensor(
+      std::array{parameters_of(store)}, store,
+      [&](const char*, const at::Tensor& flat, const Weight& weight, const LogicalParameter& part) {
+        restore(state.host.at(next++), WeightStore::local_part(flat, weight, part));
       });
   store.refresh_values();
 }

@@ -12,15 +12,12 @@
 #include "cuboid/base/timer.hpp"
 #include "cuboid/config/model_size.hpp"
 #include "cuboid/launch/stop_signal.hpp"
+#include "cuboid/trainer/batches.hpp"
 
 namespace cuboid {
 namespace {
 
 constexpr const char* kTimeLimit = "the time limit";
-
-BatchContent content_for(const StagePlace& place) {
-  return place.is_first || place.is_last ? BatchContent::kTokensAndTargets : BatchContent::kIdsOnly;
-}
 
 // What a save may need before one was measured: the file of fp32 weights and two moments at 100
 // MB/s, which is slow for any disk, and a second.
@@ -62,16 +59,6 @@ Trainer::Trainer(const Config& config, const Grid& grid, GridCommunicators& comm
       checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()),
       log_(grid.rank() == 0, options_.progress_line) {}
 
-BatchReader Trainer::reader(const TokenSplit& tokens, SampleOrder order) const {
-  return {tokens, std::move(order),
-          BatchShape{.seq_length = config_.model.seq_length,
-                     .micro_batch_size = config_.batch.micro_batch_size,
-                     .num_microbatches = config_.batch.num_microbatches,
-                     .dp_size = grid_.shape().dp,
-                     .dp_rank = grid_.at().dp},
-          content_for(stage_.place())};
-}
-
 bool Trainer::is_due(std::int64_t interval) const {
   return interval > 0 && completed_ % interval == 0;
 }
@@ -84,7 +71,8 @@ bool Trainer::is_validation_due() const {
 RunEnd Trainer::run() {
   const TrainSampler sampler(dataset_.train.size(), config_.model.seq_length,
                              static_cast<std::uint64_t>(config_.train.seed));
-  BatchLoader loader(reader(dataset_.train, order_of(sampler)), consumed_);
+  BatchLoader loader(
+      batch_reader(config_, grid_, stage_.place(), dataset_.train, order_of(sampler)), consumed_);
   log_.open_metrics(config_.checkpoint.output_dir, completed_);
   const Timer timer;
   talk();  // a signal may have come before the first step
@@ -161,14 +149,11 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
 // Sets validation_loss_, or leaves validation_is_pending_ where a request to stop came between.
 void Trainer::validate() {
   const Timer timer;
-  const ValidationSampler sampler(dataset_.validation.size(), config_.model.seq_length,
-                                  config_.train.eval_steps, config_.batch.global_batch_size);
-  validation_loss_ =
-      step_.evaluate(reader(dataset_.validation, order_of(sampler)), sampler.num_batches());
+  validation_loss_ = step_.evaluator().run(dataset_.validation);
   validating_seconds_ += timer.seconds();
   validation_is_pending_ = !validation_loss_;
   if (validation_is_pending_) return talk();
-  took(timer.seconds() / static_cast<double>(sampler.num_batches()));
+  took(timer.seconds() / static_cast<double>(step_.evaluator().num_batches(dataset_.validation)));
 }
 
 // Something between two looks at signals and clock has taken so long.

@@ -25,6 +25,7 @@ struct CheckpointCommand {
   int (*run)(const CheckpointArguments& arguments) = nullptr;
 };
 
+std::vector<CheckpointCommand> checkpoint_commands();
 CheckpointCommand info_command();
 CheckpointCommand verify_command();
 CheckpointCommand diff_command();

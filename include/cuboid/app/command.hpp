@@ -3,6 +3,7 @@
 // sysexits.h) stopped early with everything saved: to be started again.
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,9 +19,24 @@ enum ExitCode : int {
   kStoppedExit = 75,
 };
 
-int pretrain(int argc, char** argv);    // arguments after "pretrain" begin at argv[2]
-int checkpoint(int argc, char** argv);  // "cuboid checkpoint COMMAND ...", without MPI
-int list_presets();
+struct Command {
+  std::string name;
+  std::string arguments;  // as --help shows them, "[options]"
+  std::string summary;    // one line
+  // Gets the whole command line: what follows the command's name begins at argv[2].
+  int (*run)(int argc, char** argv) = nullptr;
+};
+
+// In the order of --help.
+std::span<const Command> commands();
+
+int pretrain(int argc, char** argv);
+int evaluate(int argc, char** argv);
+int checkpoint(int argc, char** argv);    // "cuboid checkpoint COMMAND ...", without MPI
+int list_presets(int argc, char** argv);  // without MPI, as are those below
+int help(int argc, char** argv);          // "cuboid help CHAPTER"
+int print_completion(int argc, char** argv);
+int print_man_page(int argc, char** argv);
 
 // "cuboid 1.2.3", then a line for each library: what it was built with and what runs.
 std::string version_text();

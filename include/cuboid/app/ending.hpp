@@ -11,7 +11,8 @@ namespace cuboid {
 
 class Ending {
  public:
-  explicit Ending(const MpiSession& session);
+  // `command`: whose --help the message for a wrong option points to.
+  Ending(const MpiSession& session, std::string command);
 
   // "dp 0, tp 1, pp 0": known once the grid is.
   void set_coordinate(const std::string& coordinate);
@@ -25,6 +26,7 @@ class Ending {
   [[nodiscard]] int end(int exit_code, const std::string& message) const;
 
   const MpiSession& session_;
+  std::string command_;
   std::string label_;
 };
 

@@ -12,6 +12,11 @@
 
 namespace cuboid {
 
+enum class Purpose : unsigned char {
+  kTrain,
+  kEvaluate,  // writes nothing into the output folder but a cache of text
+};
+
 struct Preflight {
   Config config;  // resolved; data_dir and device are filled in
   std::vector<std::string> warnings;
@@ -26,6 +31,7 @@ struct Preflight {
 // were started with different options, naming the first that differs. `since_start`: of the
 // program.
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
-                             const NodeMap& nodes, const Timer& since_start);
+                             const NodeMap& nodes, const Timer& since_start,
+                             Purpose purpose = Purpose::kTrain);
 
 }  // namespace cuboid

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuboid/config/config.hpp"
@@ -34,7 +35,17 @@ struct ParseResult {
 // once. Options are "--name value" or "--name=value"; names are never guessed from a prefix.
 ParseResult parse_options(std::span<const std::string> arguments);
 
-// The text of --help: all options by group, each with its legal values and default.
+// Settings that lie between presets and defaults: what a checkpoint says of its run.
+struct BaseSettings {
+  std::string source;                                         // "checkpoint-100.h5"
+  std::vector<std::pair<std::string, std::string>> settings;  // option and value
+};
+ParseResult parse_options(std::span<const std::string> arguments, const BaseSettings& base);
+
+// The text of --help: how options are written, then all of them.
 std::string help_text();
+// Options and general options by group, each with its legal values and default; those of the names
+// in `only`, or all where that is empty.
+std::string option_tables(std::span<const std::string> only);
 
 }  // namespace cuboid

@@ -35,4 +35,8 @@ StateSlices copy_of_shares(const WeightStore& store, const AdamW& optimizer, con
 // compute dtype. `state` comes from state_slices.
 void restore_state(const StateSlices& state, WeightStore& store, const AdamW& optimizer);
 
+// The same of the weights alone, for who does not train.
+StateSlices parameter_slices(const WeightStore& store);
+void restore_parameters(const StateSlices& state, WeightStore& store);
+
 }  // namespace cuboid

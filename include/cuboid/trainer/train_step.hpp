@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 
 #include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/config/config.hpp"
@@ -14,6 +13,7 @@
 #include "cuboid/optimizer/gradient_norm.hpp"
 #include "cuboid/optimizer/reducer.hpp"
 #include "cuboid/pipeline/executor.hpp"
+#include "cuboid/trainer/evaluator.hpp"
 
 namespace cuboid {
 
@@ -42,21 +42,10 @@ class TrainStep {
   // Where loss or norm is not finite, no weight has been changed.
   StepResult run(const Batch& batch, std::int64_t step);
 
-  // Mean loss over batches of a reader, without gradients or dropout; none where it was cut short
-  // because some rank wants attention. Collective.
-  std::optional<double> evaluate(const BatchReader& reader, std::int64_t num_batches);
-
+  [[nodiscard]] Evaluator& evaluator() { return evaluator_; }
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
 
  private:
-  [[nodiscard]] std::vector<MicroBatch> micro_batches(const Batch& batch) const;
-  struct Total {
-    double loss = 0.0;  // mean over a global batch's tokens
-    bool attention = false;
-  };
-  // Collective: adds up the last stages' losses, and who wants attention.
-  [[nodiscard]] Total add_up(double loss_sum);
-
   Config config_;
   StepHooks hooks_;
   const Grid& grid_;
@@ -64,10 +53,11 @@ class TrainStep {
   Stage& stage_;
   std::int64_t tokens_per_step_;
   PipelineExecutor executor_;
+  Evaluator evaluator_;
   BucketedReducer reducer_;
   GradientNorm norm_;
   AdamW optimizer_;
-  std::vector<Action> schedule_, evaluation_schedule_;
+  std::vector<Action> schedule_;
 };
 
 }  // namespace cuboid

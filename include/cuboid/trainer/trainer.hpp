@@ -66,7 +66,6 @@ class Trainer {
   [[nodiscard]] Metadata metadata() const;
   void report_save();
   void print_summary(double seconds);
-  [[nodiscard]] BatchReader reader(const TokenSplit& tokens, SampleOrder order) const;
 
   Config config_;
   const Grid& grid_;

@@ -1,0 +1,43 @@
+// What the commands that compute do before they have a grid, and how they speak.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "cuboid/collective/grid_communicators.hpp"
+#include "cuboid/config/config.hpp"
+#include "cuboid/grid/shape.hpp"
+#include "cuboid/launch/session.hpp"
+
+namespace cuboid {
+
+// Prints to standard output, on the one rank that speaks.
+class Announcer {
+ public:
+  explicit Announcer(bool speaks) : speaks_(speaks) {}
+  void say(const std::string& text) const;
+  void warn(const std::string& text) const;
+
+ private:
+  bool speaks_;
+};
+
+struct Processor {
+  at::Device device = at::kCPU;
+  std::string name = "CPU";
+  Backend backend = Backend::kMpi;
+};
+
+// The device of this rank, and what its collectives go over. `runtime.device` is resolved.
+Processor choose_processor(const RuntimeConfig& runtime, const NodeMap& nodes);
+// "Device: CPU, 1 thread a rank, communication over MPI", and a warning where ranks share cores.
+std::string device_report(const Processor& processor, const RuntimeConfig& runtime,
+                          const NodeMap& nodes);
+
+at::ScalarType compute_type(const Config& config);
+GridShape shape_of(const ParallelConfig& parallel);
+// Of OpenMP and LibTorch alike.
+void set_threads(std::int64_t count);
+
+}  // namespace cuboid

@@ -1,0 +1,51 @@
+#include "cuboid/app/guide.hpp"
+
+namespace cuboid {
+
+const char* const kPerformanceChapter =
+    R"(What to look at
+
+  Step 100 | Loss: 2.5432 | ... | Tokens/s: 12345 | MFU: ...
+
+  MFU is the share of the peak that the model's own arithmetic makes: 6 N + 6 L
+  h T FLOPs a token over the peak that the run names at its start: a GPU's data
+  sheet, --peak-tflops, or, on CPUs, the matrix-product rate measured then.
+  metrics.jsonl has step_ms, tokens_per_second and mfu for every step; the
+  first steps warm up.
+
+CPUs
+
+  Ranks times --num-threads should be the cores; auto shares them out. More
+  ranks than cores cannot be fast, and the run says so. mpirun binds up to two
+  ranks to a core each: with more than one thread a rank add --bind-to none, or
+  --map-by slot:PE=THREADS. jobs/launch_pretrain.sh does this by itself.
+
+GPUs
+
+  One rank for each GPU; --dtype bf16. Collectives go over NCCL, and over MPI
+  where
+  ranks share a GPU. Larger micro-batches make larger products: raise
+  --micro-batch-size until memory is full, then --num-microbatches.
+
+Grids
+
+  The cheapest first: DP, then TP inside a node, then PP. Tensor parallelism
+  communicates in every layer; smaller parts are also slower products.
+  Pipelines want --num-microbatches of four or more for each stage.
+
+Checkpoints
+
+  --save-async true: the training waits for almost nothing, at the price of one
+  copy of what a rank saves. Validation takes --eval-steps forward passes each
+  time.
+
+Measuring
+
+  make bench builds the benchmarks; bench/README.md explains them.
+  jobs/scaling_sweep.sbatch measures how a run scales; bench/peers/compare.sh
+  runs the same model in PyTorch.
+
+  See also: cuboid help parallelism
+)";
+
+}  // namespace cuboid

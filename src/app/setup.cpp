@@ -1,0 +1,67 @@
+#include "cuboid/app/setup.hpp"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+#include <cstdio>
+
+#include "cuboid/app/terminal.hpp"
+#include "cuboid/base/text.hpp"
+#include "cuboid/launch/device.hpp"
+
+namespace cuboid {
+
+void Announcer::say(const std::string& text) const {
+  if (!speaks_ || text.empty()) return;
+  std::printf("%s%s", text.c_str(), text.back() == '\n' ? "" : "\n");
+  std::fflush(stdout);
+}
+
+void Announcer::warn(const std::string& text) const {
+  if (!text.empty()) say(warning_prefix() + text);
+}
+
+Processor choose_processor(const RuntimeConfig& runtime, const NodeMap& nodes) {
+  Processor processor;
+  if (runtime.device != DeviceChoice::kCuda) return processor;
+  const CudaDevice device = use_cuda_device(nodes.local_rank);
+  processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
+  processor.name = device.name;
+  // NCCL wants a GPU for each rank; ranks that share one talk over MPI unless told otherwise.
+  const bool shared = nodes.local_size > cuda_device_count();
+  const bool nccl = runtime.comm_backend == BackendChoice::kNccl ||
+                    (runtime.comm_backend == BackendChoice::kAuto && !shared);
+  processor.backend = nccl ? Backend::kNccl : Backend::kMpi;
+  return processor;
+}
+
+at::ScalarType compute_type(const Config& config) {
+  return config.runtime.dtype == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+GridShape shape_of(const ParallelConfig& parallel) {
+  return {.dp = static_cast<int>(parallel.data_parallel_size),
+          .tp = static_cast<int>(parallel.tensor_parallel_size),
+          .pp = static_cast<int>(parallel.pipeline_parallel_size)};
+}
+
+std::string device_report(const Processor& processor, const RuntimeConfig& runtime,
+                          const NodeMap& nodes) {
+  std::string text =
+      format("Device: %s, %ld thread%s a rank, communication over %s\n", processor.name.c_str(),
+             static_cast<long>(runtime.num_threads), runtime.num_threads == 1 ? "" : "s",
+             processor.backend == Backend::kNccl ? "NCCL" : "MPI");
+  if (nodes.oversubscribed()) {
+    text += warning_prefix() +
+            format("%d ranks share %d cores: timings are those of a crowded machine\n",
+                   nodes.ranks_on_these_cores, nodes.cores);
+  }
+  return text;
+}
+
+void set_threads(std::int64_t count) {
+  omp_set_num_threads(static_cast<int>(count));
+  at::set_num_threads(static_cast<int>(count));
+}
+
+}  // namespace cuboid
