@@ -95,15 +95,16 @@ gpu-check: all $(TESTS)  ## prove the GPU paths, on a machine with a GPU
 
 bench: all $(BENCHES)  ## build the benchmarks (bench/README.md says how to run them)
 
-install: bin/cuboid  ## copy program, headers and library to DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
-	install -m 755 bin/cuboid $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(call archives,trainer) -t $(DESTDIR)$(PREFIX)/lib/
-	cp -r include/cuboid $(DESTDIR)$(PREFIX)/include/
+# Root in the checkout of somebody else (sudo make install) takes what that user has built.
+install: $(if $(shell test -O Makefile && echo own),bin/cuboid $(B)/lib/libcuboid.a)  ## copy program, library, scripts and pages to DESTDIR/PREFIX
+	@$(INSTALL) install
 
-uninstall:  ## remove what install copied
-	rm -f $(DESTDIR)$(PREFIX)/bin/cuboid $(DESTDIR)$(PREFIX)/lib/libcuboid_*.a
-	rm -rf $(DESTDIR)$(PREFIX)/include/cuboid
+uninstall:  ## remove what install copied, all of it
+	@$(INSTALL) uninstall
+
+INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' LIBRARY='$(B)/lib/libcuboid.a' TORCH='$(TORCH)' \
+          CUBOID_MODULES='$(CUBOID_MODULES)' PC_LIBS='$(strip $(LDFLAGS) $(LIBS))' \
+          PC_CFLAGS='-std=c++20 -fopenmp $(DEFINES) $(filter-out -Iinclude -Itest,$(INCLUDES))' env/install.sh
 
 clean:  ## remove what was built (not what was installed)
 	rm -rf build bin
@@ -143,6 +144,12 @@ $(B)/lib/libcuboid_%.a: $$(call objects,src/$$*)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call run,archive,$@,ar rcs $@ $^)
+
+# All modules but the program's own. Sources of two modules may have one name, hence q.
+$(B)/lib/libcuboid.a: $(call objects,$(addprefix src/,$(filter-out app,$(MODULES))))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call run,archive,$@,ar qcs $@ $^)
 
 bin/cuboid: $(B)/bin/cuboid FORCE
 	@mkdir -p bin

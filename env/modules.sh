@@ -4,16 +4,17 @@
 #
 #   CUBOID_MODULES="gcc/12 openmpi/4.1 hdf5-mpi boost" source env/modules.sh
 #
-#   CUBOID_MODULES     names, separated by spaces; without any, nothing is done
+#   CUBOID_MODULES     names, separated by spaces; without any, nothing is loaded
 #   CUBOID_MODULEPATH  folders of modules that are not on MODULEPATH, separated by colons
 #
+# After `spack env activate` (spack.yaml) it does the same for the folder that Spack has made; no names then.
 # It takes no arguments: a sourced file cannot tell its own from those of the script that sources it.
 # Lmod and Environment Modules are understood. Returns 1, with one sentence, where a module cannot be
 # loaded. Sourcing it twice changes nothing.
 
 # Variables by which modules name the folder of a package: Spack's, EasyBuild's, and what sites use.
 cuboid_module_roots=(
-  "hdf5 HDF5_ROOT HDF5_DIR HDF5_HOME HDF5ROOT EBROOTHDF5"
+  "hdf5 CUBOID_SPACK_VIEW HDF5_ROOT HDF5_DIR HDF5_HOME HDF5ROOT EBROOTHDF5"
   "boost BOOST_ROOT BOOST_DIR BOOST_HOME BOOSTROOT EBROOTBOOST"
   "json NLOHMANN_JSON_ROOT JSON_ROOT EBROOTNLOHMANN_JSON"
   "xxhash XXHASH_ROOT XXHASH_DIR EBROOTXXHASH"
@@ -76,7 +77,6 @@ cuboid_load_modules() {
   local -a names folders
   read -ra names <<<"$CUBOID_MODULES"
   IFS=: read -ra folders <<<"${CUBOID_MODULEPATH:-}"
-  ((${#names[@]})) || return 0
   cuboid_find_module || return 1
   for name in "${folders[@]}"; do
     [[ :${MODULEPATH:-}: == *":$name:"* ]] || module use "$name"
@@ -87,19 +87,19 @@ cuboid_load_modules() {
       return 1
     fi
   done
-  cuboid_add_roots
 }
 
 cuboid_status=0
-if [[ -n ${CUBOID_MODULES:-} ]]; then
+CUBOID_SPACK_VIEW=${SPACK_ENV:+$SPACK_ENV/.spack-env/view}
+if [[ -n ${CUBOID_MODULES:-}$CUBOID_SPACK_VIEW ]]; then
   # The site's functions know nothing of `set -eu`.
   cuboid_flags=$-
   set +eu
-  cuboid_load_modules
+  { [[ -z ${CUBOID_MODULES:-} ]] || cuboid_load_modules; } && cuboid_add_roots
   cuboid_status=$?
   [[ $cuboid_flags == *e* ]] && set -e
   [[ $cuboid_flags == *u* ]] && set -u
 fi
 unset -f cuboid_find_module cuboid_prepend cuboid_add_roots cuboid_load_modules cuboid_is_loaded
-unset cuboid_module_roots cuboid_flags
+unset cuboid_module_roots cuboid_flags CUBOID_SPACK_VIEW
 return "$cuboid_status"
