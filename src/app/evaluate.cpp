@@ -58,8 +58,7 @@ std::string chosen_file(const std::string& path) {
   if (!std::filesystem::is_directory(path, error)) return path;
   const auto steps = steps_in(path);
   if (steps.empty())
-    throw UsageError("folder '" + path +
-                     "' holds no checkpoints (files checkpoint-STEP.h5)");
+    throw UsageError("folder '" + path + "' holds no checkpoints (files checkpoint-STEP.h5)");
   return checkpoint_path(path, steps.front());
 }
 
@@ -124,7 +123,7 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   const BaseSettings base = base_of(subject.path, subject.options);
   ParseResult parsed = parse_options(arguments.options, base);
   if (parsed.config.train.eval_steps == 0)
-    parsed.problems.push_back("--eval-steps 0: nothing to evaluate; legal: 1 or more");
+    parsed.problems.emplace_back("--eval-steps 0: nothing to evaluate; legal: 1 or more");
   const Preflight preflight =
       check_before_start(parsed, session, nodes, since_start, Purpose::kEvaluate);
   const Config& config = preflight.config;

@@ -41,6 +41,7 @@ std::string with_bold_headings(const std::string& text) {
 // False where the pager could not be run and nothing was shown.
 bool page(const std::string& pager, const std::string& text) {
   // The shell would say that there is no such pager; the text itself is answer enough.
+  // NOLINTNEXTLINE(bugprone-command-processor): $PAGER is a shell command, by its definition.
   std::FILE* pipe = popen(("{ " + pager + "; } 2>/dev/null").c_str(), "w");
   if (pipe == nullptr) return false;
   // Who leaves the pager early closes the pipe; that is no error.
