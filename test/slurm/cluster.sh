@@ -138,10 +138,14 @@ start_node() {
 
 # The daemons are children of this one, which ends them when it is told to or its owner is gone.
 supervise() {
-  local node
-  mark - munged --foreground --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" \
+  local node tries
+  # Forced, since it does not like a folder that is its user's alone.
+  mark - munged --foreground --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" \
     --log-file="$dir/munged.log" --seed-file="$dir/munged.seed" &
-  until [[ -S $dir/munge.socket ]]; do sleep 0.1; done
+  for ((tries = 0; tries < 100; ++tries)); do
+    [[ ! -S $dir/munge.socket ]] || break
+    sleep 0.1
+  done
   mark - slurmctld -D -f "$SLURM_CONF" &
   for node in "${nodes[@]}"; do start_node "$node"; done
   while [[ ! -e $dir/stop ]] && { [[ -z ${CLUSTER_OWNER:-} ]] || kill -0 "$CLUSTER_OWNER" 2>/dev/null; }; do sleep 0.5; done
@@ -162,7 +166,7 @@ end_all() {
 }
 
 start() { # NODES CPUS
-  local node tries
+  local node until=$((SECONDS + ${START_TIMEOUT:-60}))
   nodes=()
   for ((node = 1; node <= $1; ++node)); do nodes+=("n$node"); done
   [[ ! -d $dir || -z $(ls -A "$dir") ]] || die "folder '$dir' is not empty"
@@ -172,7 +176,7 @@ start() { # NODES CPUS
   write_conf "$2"
   echo "PMIxCliTmpDirBase=$dir/pmix" >"$dir/mpi.conf"
   (trap '' INT HUP; supervise >"$dir/supervisor.log" 2>&1 </dev/null) &
-  for ((tries = 0; tries < 200; ++tries)); do
+  while ((SECONDS < until)); do
     (($(timeout 5 sinfo -h -N -p main -t idle -o %N 2>/dev/null | wc -l) == $1)) && return
     sleep 0.2
   done
