@@ -18,6 +18,8 @@ TORCH  := $(abspath $(or $(TORCH_DIR),$(DEPS_DIR)/libtorch/torch))
 NVIDIA := $(abspath $(or $(NVIDIA_DIR),$(TORCH)/../nvidia))
 NVCC    = $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc) \
           $(wildcard /usr/local/cuda/bin/nvcc) $(abspath $(DEPS_DIR)/cuda/nvidia/cu13/bin/nvcc))
+# Headers that NVIDIA's wheel of the run time leaves to the compiler's (crt/host_defines.h).
+NVCC_INCLUDE = $(filter-out /usr/include,$(abspath $(dir $(or $(realpath $(NVCC)),$(NVCC)))../include))
 TOOLS   = $(abspath $(DEPS_DIR)/tools/clang_format/data/bin):$(abspath $(DEPS_DIR)/tools/clang_tidy/data/bin)
 HDF5   ?= /usr/include/hdf5/openmpi
 HDF5_LIBS ?= -lhdf5_openmpi
@@ -30,7 +32,7 @@ MODE_FLAGS_debug    := -O0 -g
 MODE_FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 INCLUDES := -Iinclude -Itest $(addprefix -isystem ,$(TORCH)/include $(TORCH)/include/torch/csrc/api/include \
-            $(NVIDIA)/cu13/include $(NVIDIA)/nccl/include $(HDF5))
+            $(NVIDIA)/cu13/include $(NVCC_INCLUDE) $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
 CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
 NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \

@@ -41,7 +41,9 @@ check_nvcc() {
     return
   fi
   release=$("$nvcc" --version 2>/dev/null | sed -nE 's/.*release ([0-9.]+),.*/\1/p')
-  if [[ $release == 13.* ]]; then
+  if ! echo '#include <crt/host_defines.h>' | "${cxx:-g++}" -I"$(dirname "$(realpath "$nvcc")")/../include" -E -x c++ - >"$work/log" 2>&1; then
+    row MISSING nvcc "$release, without headers" "$nvcc" "crt/host_defines.h is not in ../include: set CUDA_HOME to a whole CUDA Toolkit 13.0"
+  elif [[ $release == 13.* ]]; then
     row ok nvcc "$release" "$nvcc"
   else
     row warn nvcc "${release:-unknown}" "$nvcc" "CUDA 13.0 is what LibTorch is built with: set CUDA_HOME, or take it off PATH and run make setup"
