@@ -104,7 +104,7 @@ install: $(if $(shell test -O Makefile && echo own),bin/cuboid $(B)/lib/libcuboi
 uninstall:  ## remove what install copied, all of it
 	@$(INSTALL) uninstall
 
-INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' LIBRARY='$(B)/lib/libcuboid.a' TORCH='$(TORCH)' \
+INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' LIBRARY='$(B)/lib/libcuboid.a' TORCH='$(TORCH)' \
           CUBOID_MODULES='$(CUBOID_MODULES)' PC_LIBS='$(strip $(LDFLAGS) $(LIBS))' \
           PC_CFLAGS='-std=c++20 -fopenmp $(DEFINES) $(filter-out -Iinclude -Itest,$(INCLUDES))' env/install.sh
 

@@ -45,6 +45,8 @@ make_stage() {
   local file module
   local PREFIX=$prefix DEPENDS=""
   [[ -x bin/cuboid && -f ${LIBRARY:?} ]] || die "bin/cuboid or $LIBRARY is missing: run make, as who owns this checkout"
+  # Not from git, which tells strangers nothing of somebody else's checkout.
+  VERSION=$(bin/cuboid --version | sed -nE 's/^cuboid +//p')
   put 755 bin/cuboid bin/cuboid
   put 644 "$LIBRARY" lib/libcuboid.a
   while IFS= read -r file; do put 644 "$file" "$file"; done < <(
