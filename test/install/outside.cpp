@@ -1,5 +1,5 @@
-// A small program of somebody else: reads options, puts its ranks on a grid, sums a tensor over it, and
-// looks into a checkpoint. Built with what `make install` installed and nothing else:
+// A small program of somebody else: reads options, puts its ranks on a grid, sums a tensor over it,
+// and looks into a checkpoint. Built with what `make install` installed and nothing else:
 //
 //   mpicxx outside.cpp $(pkg-config --cflags --libs cuboid) -o outside
 //   mpirun -np 2 ./outside CHECKPOINT --preset 124m --tensor-parallel-size 2
@@ -34,10 +34,8 @@ void report(const cuboid::MpiSession& session, const std::vector<std::string>& a
 
   if (session.rank() == 0) {
     const cuboid::CheckpointReader checkpoint(arguments.front());
-    std::printf("parameters %lld\n",
-                static_cast<long long>(cuboid::num_parameters(config.model)));
-    std::printf("sum %g on %s\n", values[3].item<float>(),
-                cuboid::to_string(grid.shape()).c_str());
+    std::printf("parameters %lld\n", static_cast<long long>(cuboid::num_parameters(config.model)));
+    std::printf("sum %g on %s\n", values[3].item<float>(), cuboid::to_string(grid.shape()).c_str());
     std::printf("checkpoint with %zu tensors\n", checkpoint.tensors().size());
   }
 }
