@@ -56,10 +56,11 @@ make_stage() {
   from_program share/bash-completion/completions/cuboid completion
   put 644 README.md share/doc/cuboid/README.md
   put 644 LICENSE share/doc/cuboid/LICENSE
-  # demo.sh is the job of `make train`.
+  # What belongs there: a site's job logs may lie beside it. demo.sh is the job of `make train`.
   while IFS= read -r file; do
     put "$([[ -x $file ]] && echo 755 || echo 644)" "$file" "share/cuboid/$file"
-  done < <(find jobs -type f ! -name demo.sh | sort)
+  done < <({ git ls-files -co --exclude-standard jobs 2>/dev/null || find jobs -type f | sort; } |
+    grep -vE '/demo\.sh$|\.(out|err|log)$')
   put 644 env/modules.sh share/cuboid/env/modules.sh
   for module in ${CUBOID_MODULES:-}; do DEPENDS+="depends_on(\"$module\")"$'\n'; done
   fill env/cuboid.lua.in "share/modulefiles/cuboid/$VERSION.lua"

@@ -7,6 +7,8 @@ check_software() {
   section "Build"
   check_tool make "$(make --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+)$/\1/p')" make
   check_tool git "$(git --version 2>/dev/null | sed 's/git version //')" git
+  check_tool sha256sum "$(sha256sum --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+)$/\1/p')" coreutils
+  check_tool flock "$(flock --version 2>/dev/null | sed 's/.* //')" util-linux
   check_tool ar "$(ar --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+).*/\1/p')" binutils
   check_compiler
   check_wheels

@@ -33,7 +33,7 @@ play() { # name: a command of that name, its script on standard input
 check -- "$work"
 ((rc == 0)) && ok || fail "this machine" "exit $rc" "$(grep -A 1 MISSING "$work/out")"
 [[ ! -s $work/err ]] && ok || fail "nothing goes to standard error" "$(cat "$work/err")"
-for name in make git ar "C\+\+ compiler" mpicxx mpirun "MPI library" "MPI threads" "parallel HDF5" Boost nlohmann-json xxHash \
+for name in make git sha256sum flock ar "C\+\+ compiler" mpicxx mpirun "MPI library" "MPI threads" "parallel HDF5" Boost nlohmann-json xxHash \
   GoogleTest "Google Benchmark" LibTorch nvcc NCCL "CUDA run time" cores "folder"; do
   says "$name" ok "$name" ""
 done
