@@ -140,18 +140,10 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
     out.say("Dry run: " + subject.path + " can be evaluated so; nothing was computed");
     return kDone;
   }
-  const Dataset dataset =
-      open_dataset(*communicators.control, {.path = config.data.data_dir,
-                                            .output_dir = config.checkpoint.output_dir,
-                                            .needs = {.seq_length = config.model.seq_length,
-                                                      .vocab_size = config.model.vocab_size,
-                                                      .validation = true}});
+  const Dataset dataset = open_dataset(*communicators.control, data_request(config));
   out.say("Data: " + describe(dataset.info));
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
-              {.dtype = compute_type(config),
-               .device = processor.device,
-               .seed = static_cast<std::uint64_t>(config.train.seed),
-               .micro_batch_size = config.batch.micro_batch_size});
+              stage_options(config, processor));
   out.say(result_text(
       evaluate_checkpoint(subject.path, config, grid, communicators, dataset, stage), subject));
   return kDone;

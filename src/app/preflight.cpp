@@ -4,6 +4,7 @@
 
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/job.hpp"
+#include "cuboid/app/setup.hpp"
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/checkpoint/folder.hpp"
@@ -158,9 +159,7 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
     choose_resume(config, is_resolved, result, data_problems);
   }
   if (info && problems.empty() && option_problems.empty()) {
-    append(data_problems, check_data(*info, {.seq_length = config.model.seq_length,
-                                             .vocab_size = config.model.vocab_size,
-                                             .validation = config.train.eval_steps > 0}));
+    append(data_problems, check_data(*info, data_request(config).needs));
   }
   append(problems, option_problems);
   append(problems, broadcast_lines(world, data_problems));

@@ -123,10 +123,7 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
-              {.dtype = compute_type(config),
-               .device = processor.device,
-               .seed = static_cast<std::uint64_t>(config.train.seed),
-               .micro_batch_size = config.batch.micro_batch_size});
+              stage_options(config, processor));
   out.say(stage_report(measure_stages(grid, communicators, stage), config.runtime.dtype));
   if (parsed.dry_run) {
     if (!preflight.resume.path.empty()) out.say("It would go on from " + preflight.resume.path);
@@ -134,12 +131,7 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
     return kDone;
   }
   // 4. Data.
-  const Dataset dataset =
-      open_dataset(*communicators.control, {.path = config.data.data_dir,
-                                            .output_dir = config.checkpoint.output_dir,
-                                            .needs = {.seq_length = config.model.seq_length,
-                                                      .vocab_size = config.model.vocab_size,
-                                                      .validation = config.train.eval_steps > 0}});
+  const Dataset dataset = open_dataset(*communicators.control, data_request(config));
   out.say("Data: " + describe(dataset.info));
   const auto [peak, peak_source] = find_peak(config, *communicators.control, processor);
   out.say(peak_source);

@@ -39,6 +39,21 @@ at::ScalarType compute_type(const Config& config) {
   return config.runtime.dtype == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
 }
 
+DataRequest data_request(const Config& config) {
+  return {.path = config.data.data_dir,
+          .output_dir = config.checkpoint.output_dir,
+          .needs = {.seq_length = config.model.seq_length,
+                    .vocab_size = config.model.vocab_size,
+                    .validation = config.train.eval_steps > 0}};
+}
+
+Stage::Options stage_options(const Config& config, const Processor& processor) {
+  return {.dtype = compute_type(config),
+          .device = processor.device,
+          .seed = static_cast<std::uint64_t>(config.train.seed),
+          .micro_batch_size = config.batch.micro_batch_size};
+}
+
 GridShape shape_of(const ParallelConfig& parallel) {
   return {.dp = static_cast<int>(parallel.data_parallel_size),
           .tp = static_cast<int>(parallel.tensor_parallel_size),

@@ -7,8 +7,10 @@
 
 #include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/config/config.hpp"
+#include "cuboid/data/dataset.hpp"
 #include "cuboid/grid/shape.hpp"
 #include "cuboid/launch/session.hpp"
+#include "cuboid/model/stage.hpp"
 
 namespace cuboid {
 
@@ -36,6 +38,9 @@ std::string device_report(const Processor& processor, const RuntimeConfig& runti
                           const NodeMap& nodes);
 
 at::ScalarType compute_type(const Config& config);
+// What `config`, resolved, asks of its data and of this rank's stage of the model.
+DataRequest data_request(const Config& config);
+Stage::Options stage_options(const Config& config, const Processor& processor);
 GridShape shape_of(const ParallelConfig& parallel);
 // Of OpenMP and LibTorch alike.
 void set_threads(std::int64_t count);
