@@ -82,7 +82,7 @@ for file in "${files[@]}"; do
     *.cpp | *.hpp | *.cu | *.cuh) sources+=("$file") ;;
     *.md | *.txt | *.py | *.h5 | *.png) ;;
     *) IFS= read -r -n 64 first <"$file" 2>/dev/null
-      [[ $file == *.sh || $first =~ ^#!.*[/\ ](ba|da)?sh( |$) ]] && scripts+=("$file") ;;
+      [[ $file =~ \.(sh|env)$ || $first =~ ^#!.*[/\ ](ba|da)?sh( |$) ]] && scripts+=("$file") ;;
   esac
 done
 
@@ -125,7 +125,7 @@ check_direction() {
 
 check_scripts() {
   ((${#scripts[@]})) || return 0
-  report shellcheck < <(shellcheck --format=gcc "${scripts[@]}" 2>&1)
+  report shellcheck < <(shellcheck -x --format=gcc "${scripts[@]}" 2>&1)
 }
 
 check_tidy() {
