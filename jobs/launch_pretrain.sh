@@ -7,26 +7,13 @@ set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=jobs/launch/run.sh
 source "$jobs/launch/run.sh"
+# shellcheck source=jobs/launch/program.sh
+source "$jobs/launch/program.sh"
 
 stop_at_problems() {
   ((${#problems[@]})) || return 0
   printf 'launch_pretrain: error: %s\n' "${problems[@]}" >&2
   exit 2
-}
-
-# The program: that of CUBOID, of this checkout, of this installation (PREFIX/share/cuboid/jobs), or
-# on PATH.
-find_program() {
-  local path
-  for path in "${variable[CUBOID]:-$jobs/../bin/cuboid}" "$jobs/../../../bin/cuboid"; do
-    if [[ -f $path && -x $path ]]; then
-      program=$(realpath "$path")
-      return
-    fi
-    [[ ! -v variable[CUBOID] ]] || break
-  done
-  program=$(command -v "${variable[CUBOID]:-cuboid}") ||
-    problems+=("${variable[CUBOID]:+CUBOID=}'${variable[CUBOID]:-$(realpath -m "$jobs/../bin/cuboid")}' is not there; run: make")
 }
 
 # All options as cuboid reads them, presets and files included, into `merged`. What it objects to is
@@ -109,7 +96,7 @@ warn_of_near_names
 read_variables
 note_options "${arguments[@]}"
 options_of_variables
-find_program
+missing=$(find_program "$jobs" 2>&1) && find_program "$jobs" || problems+=("$missing")
 merge_options "${arguments[@]}"
 device=${merged[device]:-${variable[DEVICE]:-auto}}
 find_nodes
