@@ -34,7 +34,7 @@ check: same_loss tensor
 needs: 1
   NPROC_PER_NODE=2 TP_SIZE=2 LAUNCH --output-dir OUT/tensor
 = Pipeline parallelism
-shows: each of two ranks holds half of the layers, and 8 micro-batches flow through them
+shows: each of two ranks holds half of the layers, and 4 micro-batches flow through them
 look:  the two stages above; the loss is that of example 1
 check: same_loss pipeline
 needs: 1
@@ -70,12 +70,12 @@ needs: 1 3
 = Preemption
 shows: USR1 stops a run in the middle of its work; the same command goes on
 look:  the first ends with exit code 75; no step is missing, and none is done twice
-check: has_steps preempted 400
-  MAX_STEPS=400 RESUME=auto LAUNCH --output-dir OUT/preempted &
+check: has_steps preempted 300
+  MAX_STEPS=300 RESUME=auto LAUNCH --output-dir OUT/preempted &
   until [ -s OUT/preempted/metrics.jsonl ]; do sleep 0.1; done
   kill -USR1 $!
   wait $! || [ $? = 75 ]
-  MAX_STEPS=400 RESUME=auto LAUNCH --output-dir OUT/preempted
+  MAX_STEPS=300 RESUME=auto LAUNCH --output-dir OUT/preempted
 END
 mapfile -t titles < <(sed -n 's/^= //p' <<<"$table")
 count=${#titles[@]}
@@ -123,8 +123,8 @@ list() { printf '%s\n' "${titles[@]}" | nl -w 2 -s '  '; }
 # The same small run for all; OUTPUT_DIR is that of the examples here, not of a run.
 settings() {
   cat <<END
-export PRESET=tiny-gpt2 DEVICE=cpu MAX_STEPS=20 DATA_DIR=$out/text.txt
-export MICRO_BATCH_SIZE=1 GLOBAL_BATCH_SIZE=8 LEARNING_RATE=1e-3 NUM_THREADS=1 CUBOID=$cuboid
+export PRESET=tiny-gpt2 DEVICE=cpu MAX_STEPS=20 DATA_DIR=$(printf %q "$out/text.txt")
+export MICRO_BATCH_SIZE=2 GLOBAL_BATCH_SIZE=8 LEARNING_RATE=1e-3 NUM_THREADS=1 CUBOID=$(printf %q "$cuboid")
 export OMPI_MCA_rmaps_base_oversubscribe=1
 END
   ((EUID != 0)) || echo 'export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1'

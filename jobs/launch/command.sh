@@ -90,7 +90,7 @@ mpirun_command() {
 # What is set for the run where the user has not set it.
 set_environment() { # THREADS
   declare -gA environment=()
-  add() { [[ -v $1 ]] || environment[$1]=$2; }
+  add() { [[ -n ${!1:-} ]] || environment[$1]=$2; }
   add OMP_NUM_THREADS "$1"
   # The launchers hide the terminal from the ranks.
   if [[ -t 2 ]]; then add CUBOID_PROGRESS 1; fi
@@ -100,7 +100,7 @@ set_environment() { # THREADS
   fi
   local end
   # SLURM before 23.02 does not say when the job ends.
-  if [[ -v SLURM_JOB_ID && ! -v SLURM_JOB_END_TIME ]] && command -v squeue >/dev/null; then
+  if [[ -v SLURM_JOB_ID && -z ${SLURM_JOB_END_TIME:-} ]] && command -v squeue >/dev/null; then
     end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null | head -n 1) || end=
     if [[ $end == [0-9]* ]] && end=$(date -d "$end" +%s 2>/dev/null); then add SLURM_JOB_END_TIME "$end"; fi
   fi

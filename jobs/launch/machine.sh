@@ -50,7 +50,7 @@ host_slots() {
 }
 
 find_nodes() {
-  local there=1 of="this machine alone; legal: 1, or more with HOSTS, HOSTFILE or inside a SLURM job"
+  local there=1 of="this machine; legal: 1, or more with HOSTS, HOSTFILE or inside a SLURM job"
   if [[ -v variable[HOSTS] && -v variable[HOSTFILE] ]]; then
     problems+=("HOSTS and HOSTFILE are both set; legal: one of them")
   fi
@@ -60,12 +60,12 @@ find_nodes() {
   fi
   mapfile -t hosts < <(host_slots)
   if ((${#hosts[@]})); then
-    there=${#hosts[@]} of="$there hosts"
+    there=${#hosts[@]} of="the $there hosts"
   elif [[ -v SLURM_JOB_ID ]]; then
     there=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} of="SLURM job $SLURM_JOB_ID with $there nodes"
   fi
   num_nodes=${variable[NUM_NODES]:-$there}
-  ((num_nodes <= there)) || problems+=("NUM_NODES=$num_nodes: there is $of")
+  ((num_nodes <= there)) || problems+=("NUM_NODES=$num_nodes is more than $of")
   if ((${#hosts[@]})) && [[ ${variable[LAUNCHER]:-auto} == srun ]]; then
     problems+=("LAUNCHER=srun: HOSTS and HOSTFILE are for mpirun; legal: mpirun")
   fi

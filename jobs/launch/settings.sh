@@ -11,7 +11,7 @@ settings=(
   'Ranks|TP_SIZE|count|1|--tensor-parallel-size --tensor-model-parallel-size|ranks that share each layer'
   'Ranks|PP_SIZE|count|1|--pipeline-parallel-size --pipeline-model-parallel-size|stages that the layers are cut into'
   'Ranks|DP_SIZE|count|ranks / (TP x PP)|--data-parallel-size|replicas; only checked, since the ranks decide'
-  'Run|PRESET|text|none|--preset|named model shape (cuboid presets)'
+  'Run|PRESET|text|none|--preset|named model shape, of cuboid presets'
   'Run|DATA_DIR|text|C++ headers|--data-dir|text file, folder of text, or token files'
   'Run|OUTPUT_DIR|text|./checkpoints|--output-dir --save|folder for checkpoints and metrics.jsonl'
   'Run|MAX_STEPS|count|1000|--max-steps --train-iters|optimizer steps of the run'
@@ -57,9 +57,9 @@ END
   local row group name legal default options what last=
   for row in "${settings[@]}"; do
     IFS='|' read -r group name legal default options what <<<"$row"
-    [[ $group == "$last" ]] || printf '\n%-18s %-14s %-18s %s\n' "$group" legal default what
+    [[ $group == "$last" ]] || printf '\n%-18s %-16s %-17s %s\n' "$group" legal default what
     last=$group
-    printf '%-18s %-14s %-18s %s\n' "$name" "$(say_legal "$legal")" "$default" "$what${options:+ (${options%% *})}"
+    printf '%-18s %-16s %-17s %s\n' "$name" "$(say_legal "$legal")" "$default" "$what${options:+ (${options%% *})}"
   done
   cat <<'END'
 
@@ -139,26 +139,25 @@ options_of_variables() {
   done
 }
 
-# A variable that nobody reads is a wish that is not granted: says so where its name is near.
+# A variable that nobody reads is a wish that is not granted: says so where its name is near, whatever
+# its underscores.
 warn_of_near_names() {
   local row name names option pair
-  local -A near=()
-  for pair in "${other_names[@]}"; do near[${pair%:*}]=${pair#*:}; done
+  local -A near=() known=()
+  for pair in "${other_names[@]}"; do
+    name=${pair%:*}
+    near[${name//_/}]=${pair#*:}
+  done
   for row in "${settings[@]}"; do
     IFS='|' read -r _ name _ _ names _ <<<"$row"
-    near[${name//_/}]=$name
+    known[$name]=1 near[${name//_/}]=$name
     for option in $names; do
-      option=${option#--}
       option=${option^^}
-      near[${option//-/_}]=$name
+      near[${option//-/}]=$name
     done
   done
-  for row in "${settings[@]}"; do
-    IFS='|' read -r _ name _ <<<"$row"
-    unset "near[$name]"
+  for name in $(compgen -e); do
+    [[ -n ${!name} && ! -v known[$name] && -v near[${name//_/}] ]] || continue
+    warn "$name='${!name}' is not read; did you mean ${near[${name//_/}]}?"
   done
-  for name in "${!near[@]}"; do
-    [[ -n ${!name-} ]] && warn "$name='${!name}' is not read; did you mean ${near[$name]}?"
-  done
-  return 0
 }
