@@ -110,7 +110,7 @@ show_progress() {
   printf '%s%s%s  %s\n' "$bold" "$folder" "$plain" "$(say_state "$step")"
   [[ -n $step ]] || echo 'no step is done yet'
   [[ -z $step ]] || awk -v step="$step" -v of="$max_steps" -v loss="$(last_of loss)" -v valid="$(last_of validation_loss)" \
-    -v speed="$(last_of tokens_per_second)" -v mfu="$(last_of mfu)" -v ms="$(mean_step)" -v state="$state" 'BEGIN {
+    -v speed="$(mean tokens_per_second)" -v mfu="$(mean mfu)" -v ms="$(mean step_ms)" -v state="$state" 'BEGIN {
       printf "step %d%s  loss %.4f%s  %.0f tokens/s  MFU %.1f %%  %.1f ms a step", step,
         of ? sprintf(" of %d (%.0f %%)", of, 100 * step / of) : "", loss, valid ? sprintf("  validation loss %.4f", valid) : "",
         speed, 100 * mfu, ms
@@ -126,8 +126,14 @@ show_progress() {
   fi
 }
 
-# Milliseconds of a step, the mean of the last 50.
-mean_step() { sed -nE 's/.*"step_ms":([^,}]*).*/\1/p' <<<"$metrics" | tail -n 50 | awk '{ s += $1 } END { if (NR) print s / NR }'; }
+# mean KEY: of the last 50 steps, weighed by their time; of step_ms itself the plain mean.
+mean() {
+  awk -v key="$1" 'function of(name) {
+      return match($0, "\"" name "\":[^,}]*") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) : 0
+    }
+    { ms = of("step_ms"); if (ms > 0) { time += ms; sum += ms * of(key); ++n } }
+    END { if (n) print key == "step_ms" ? time / n : sum / time }' <<<"$metrics"
+}
 
 # CPU percent is over the time since the look before this one.
 show_ranks() {
