@@ -1,5 +1,5 @@
 # What every batch script does first, sourced with `root` set: site settings, modules, the output folder.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2317
 stop() {
   echo "$(basename "${SLURM_JOB_NAME:-job}"): error: $1" >&2
   exit "${2:-2}"

@@ -12,17 +12,17 @@ newest_step() {
   echo "$newest"
 }
 
-# A job that starts again and again and saves nothing would never end. FOLDER/restarts-JOBID holds the newest
-# step when the job last started, and how many starts in a row found no newer one.
-stop_without_progress() { # FOLDER
-  local file=$1/restarts-$SLURM_JOB_ID step before=-1 stalls=0
+# A job that starts again and again and gets nowhere would never end. FOLDER/restarts-JOBID holds how far it was
+# when it last started (the newest step, unless said otherwise), and how many starts in a row found it no further.
+stop_without_progress() { # FOLDER [HOW-FAR]
+  local file=$1/restarts-$SLURM_JOB_ID far before=-1 stalls=0
   mkdir -p "$1"
-  step=$(newest_step "$1")
+  far=${2:-$(newest_step "$1")}
   [[ -r $file ]] && read -r before stalls <"$file"
-  if ((step > before)); then stalls=0; else stalls=$((stalls + 1)); fi
-  echo "$step $stalls" >"$file"
+  if ((far > before)); then stalls=0; else stalls=$((stalls + 1)); fi
+  echo "$far $stalls" >"$file"
   ((stalls < ${MAX_STALLS:-3})) ||
-    stop "$stalls starts in a row have saved nothing newer than step $step; not started again (MAX_STALLS=${MAX_STALLS:-3})" 1
+    stop "$stalls starts in a row came no further than ${2:+point }${2:-step $far}; not started again (MAX_STALLS=${MAX_STALLS:-3})" 1
 }
 
 # When SLURM will end the job, in seconds since 1970; nothing where it does not say.
@@ -33,7 +33,9 @@ job_end() {
 }
 
 # run_and_requeue COMMAND...: runs it, hands signals on, and puts the job back into the queue where it stopped
-# early with everything saved (75) and nobody else has ended the job. Returns the command's exit code.
+# early with everything saved (75), or something failed that is not the run's fault: the machine (1), or a rank
+# that was killed (128 and more). MPI often notices a dead node before SLURM does, and then SLURM sees no more than a
+# script that failed. Not where somebody ended the job. Returns the command's exit code.
 run_and_requeue() {
   local rc child end signal='' ended=''
   end=$(job_end)
@@ -50,13 +52,14 @@ run_and_requeue() {
     wait "$child" || rc=$?
     [[ -n $signal ]] || break
   done
-  if ((rc == 75)) && [[ -z $ended ]]; then requeue; fi
+  if ((rc == 75)) && [[ -z $ended ]]; then requeue "${at:-saved at step $(newest_step "$OUTPUT_DIR")}"; fi
+  if ((rc == 1 || rc >= 128)) && [[ -z $ended ]]; then requeue "failed with exit code $rc, newest checkpoint at step $(newest_step "$OUTPUT_DIR")"; fi
   return "$rc"
 }
 
 # SLURM ends this script when it takes the job back: what is to be said is said before. An exit code of 0 or 75
-# after it means nothing any more.
-requeue() {
-  echo "$(date -u +%FT%TZ) saved at step $(newest_step "$OUTPUT_DIR"); back into the queue"
+# after it means nothing any more. A script that saves nothing says in `at` where it is.
+requeue() { # WHY
+  echo "$(date -u +%FT%TZ) $1; back into the queue"
   scontrol requeue "$SLURM_JOB_ID" || stop "the job cannot go back into the queue; go on with: RESUME=auto OUTPUT_DIR=$OUTPUT_DIR sbatch ..." 1
 }

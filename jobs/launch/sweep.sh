@@ -23,7 +23,7 @@ points() {
   [[ -z ${lines[0]} ]] || printf '%s\n' "${lines[@]}"
 }
 
-options_of_point() { points | sed -n "$1{p;q}"; }
+options_of_point() { points | sed -n "$1p"; }
 
 list_points() {
   [[ -n ${SWEEP:-}${SWEEP_FILE:-} ]] || { echo "array_sweep: error: neither SWEEP nor SWEEP_FILE is set; the script's head says how" >&2; return 2; }
@@ -45,14 +45,13 @@ summarize() {
     # What is missing, or not a number, comes last.
     [[ $validation == [0-9]* ]] || validation=inf
     [[ $loss == [0-9]* ]] || loss=inf
-    rows+="$validation $loss $number ${step:-0} $(<"$folder/point")"$'\n'
+    rows+="$validation"$'\t'"$loss"$'\t'"$number"$'\t'"${step:-0}"$'\t'"$(<"$folder/point")"$'\n'
   done
   [[ -n $rows ]] || { echo "array_sweep: error: no points in '$1'" >&2; return 2; }
   printf '\n%5s %7s %10s %12s  %s\n' point step loss validation options
-  LC_ALL=C sort -g -k1,1 -k2,2 <<<"${rows%$'\n'}" | awk '
+  LC_ALL=C sort -g -k1,1 -k2,2 <<<"${rows%$'\n'}" | awk -F '\t' '
     function number(x) { return x == "inf" ? "-" : sprintf("%.4f", x) }
-    { options = $0; sub(/^([^ ]+ ){4}/, "", options)
-      printf "%5s %7s %10s %12s  %s\n", $3, $4, number($2), number($1), options
-      if (best == "" && $1 != "inf") best = "best validation loss " number($1) ": point " $3 ", " options }
+    { printf "%5s %7s %10s %12s  %s\n", $3, $4, number($2), number($1), $5
+      if (best == "" && $1 != "inf") best = "best validation loss " number($1) ": point " $3 ", " $5 }
     END { if (best != "") print "\n" best }'
 }

@@ -6,8 +6,9 @@
 #   test/slurm/cluster.sh stop DIR                   ends jobs and daemons; fails where a process stays
 #   test/slurm/cluster.sh shell DIR                  a shell in which sbatch, srun, squeue ... mean this cluster
 #   test/slurm/cluster.sh env DIR                    the variables that do that, for eval
-#   test/slurm/cluster.sh kill-node DIR NODE         what a power cut does: its slurmd and every job process, -9
-#   test/slurm/cluster.sh start-node DIR NODE        the node comes back
+#   test/slurm/cluster.sh kill-node DIR NODE         its daemons and every job process, -9: peers see closed connections
+#   test/slurm/cluster.sh freeze-node DIR NODE       all of them stand still: to the others, as after a power cut
+#   test/slurm/cluster.sh start-node DIR NODE        the node comes back, without what ran on it
 #   test/slurm/cluster.sh processes DIR              what is running of it: pid and command
 #
 # CLUSTER_OWNER=PID: when that process is gone, the cluster stops by itself. Nodes are n1, n2 ...; with several,
@@ -93,10 +94,11 @@ X
   ln -s /dev/null "$dir/gpu0" && ln -s /dev/zero "$dir/gpu1" && ln -s /dev/full "$dir/gpu2" && ln -s /dev/random "$dir/gpu3"
 }
 
-# Everything of the cluster carries its folder in its environment: daemons and step daemons by the mark that
-# they were started with, jobs by SLURM's own variables. Lines "PID NODE COMMAND".
+# Everything of the cluster carries its folder in its environment: daemons by the mark that they were started with,
+# jobs by SLURM's own variables; but for the step daemons, which write their title over it and hold a log open.
+# Lines "PID NODE COMMAND".
 processes() {
-  local pid vars node command
+  local pid vars node command file
   while IFS=/ read -r _ _ pid _; do
     # What has gone meanwhile, zombies included, has no command.
     { vars=$(tr '\0' '\n' <"/proc/$pid/environ") && command=$(tr '\0' ' ' <"/proc/$pid/cmdline"); } 2>/dev/null || continue
@@ -104,13 +106,19 @@ processes() {
     node=$(sed -nE 's/^(CUBOID_TEST_NODE|SLURMD_NODENAME)=//p' <<<"$vars" | head -n 1)
     echo "$pid ${node:--} ${command:0:90}"
   done < <(grep -lazxF -e "CUBOID_TEST_CLUSTER=$dir" -e "SLURM_CONF=$dir/slurm.conf" /proc/[0-9]*/environ 2>/dev/null)
+  while IFS=/ read -r _ _ pid _; do
+    file=$(find "/proc/$pid/fd" -lname "$dir/n*.log" -printf '%l\n' -quit 2>/dev/null)
+    [[ -z $file ]] || echo "$pid $(basename "$file" .log) slurmstepd"
+  done < <(grep -l '^slurmstepd' /proc/[0-9]*/comm 2>/dev/null)
 }
 
-# kill_processes SIGNAL [NODE]
+# kill_processes SIGNAL [NODE [slurm|job]]: of a node, its daemons, or its jobs' processes
 kill_processes() {
-  local pid node _
-  while read -r pid node _; do
-    [[ -z ${2:-} || $node == "$2" ]] && kill "-$1" "$pid" 2>/dev/null
+  local pid node command kind
+  while read -r pid node command; do
+    kind=job
+    [[ $command == slurm* ]] && kind=slurm
+    [[ ${2:-$node} == "$node" && ${3:-$kind} == "$kind" ]] && kill "-$1" "$pid" 2>/dev/null
   done < <(processes)
   return 0
 }
@@ -216,10 +224,17 @@ main() {
     stop) stop ;;
     env) print_env ;;
     shell) PS1="slurm \w\$ " "${SHELL:-bash}" ;;
-    kill-node) kill_processes KILL "${3:?which node?}" ;;
-    start-node) start_node "${3:?which node?}" ;;
+    # The daemons first: they would report that a process died.
+    kill-node) kill_processes KILL "${3:?which node?}" slurm; kill_processes KILL "$3" ;;
+    freeze-node) kill_processes STOP "${3:?which node?}" ;;
+    # As after a boot its temporary folders are empty: PMIx would take offence at what a step left that was killed.
+    start-node)
+      kill_processes KILL "${3:?which node?}" job
+      kill_processes KILL "$3"
+      rm -rf "$dir/pmix-$3" "$dir/spool/$3"
+      start_node "$3" ;;
     processes) processes ;;
-    *) die "unknown action '$action': start, stop, shell, env, kill-node, start-node or processes" 2 ;;
+    *) die "unknown action '$action': start, stop, shell, env, kill-node, freeze-node, start-node or processes" 2 ;;
   esac
 }
 main "$@"
