@@ -10,8 +10,9 @@ trap 'exit 1' INT TERM HUP
 # What every job here has in common: one thread a rank, ranks that give way on shared cores, and a run whose losses
 # depend on every step (dropout) and whose samples are small.
 # The nodes declare CPUs that the machine does not have, so mpirun cannot bind ranks to them.
-export BIND=none CUBOID_RUNS=$runs NUM_THREADS=1 DEVICE=cpu OMPI_MCA_mpi_yield_when_idle=1 CUBOID=$top/$program DATA_DIR=$top/README.md
+export BIND=none CUBOID_RUNS=$runs NUM_THREADS=1 DEVICE=cpu OMPI_MCA_mpi_yield_when_idle=1 CUBOID=$top/$program DATA_DIR=$work/text.md
 unset OMP_NUM_THREADS
+cp README.md "$DATA_DIR"
 # shellcheck disable=SC2034  # used by what sources this
 tiny=(--preset tiny-gpt2 --dropout 0.1 --micro-batch-size 2 --num-microbatches 2 --eval-steps 0 --peak-tflops 1 --log-interval 50)
 
