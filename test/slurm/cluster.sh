@@ -79,6 +79,8 @@ PreemptMode=REQUEUE
 SlurmdTimeout=15
 ReturnToService=2
 KillWait=${KILL_WAIT:-30}
+# Open MPI names its shared memory by host and job: two clusters at a time must not number jobs alike.
+FirstJobId=$((RANDOM * 30 + 1))
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 X
   for node in "${nodes[@]}"; do

@@ -44,7 +44,7 @@ part_time_limit() {
 
 # scancel: saved, over, and the folder goes on where it stopped.
 part_scancel() {
-  local launcher before
+  local launcher before stopped
   straight 400 jobs/single_node.sbatch "${grid[@]}"
   for launcher in srun mpirun; do
     LAUNCHER=$launcher submit jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
@@ -54,8 +54,9 @@ part_scancel() {
     (($(show Restarts) == 0)) && ok || fail "scancel, $launcher: not requeued"
     before=$(steps)
     [[ -f $folder/checkpoint-$before.h5 ]] && ((before < 400)) && ok || fail "scancel, $launcher: saved" "$before steps" "$(log | tail -n 8)"
+    stopped=$folder
     OUTPUT_DIR=$folder RESUME=auto submit jobs/single_node.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
-    folder=$runs/cuboid-$((job - 1))
+    folder=$stopped
     finish_job "after scancel, $launcher" 60 COMPLETED
     expect_same "after scancel, $launcher" "$straight" 400
   done

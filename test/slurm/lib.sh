@@ -35,7 +35,8 @@ stop_cluster() {
   if test/slurm/cluster.sh stop "$cluster" 2>"$work/cluster.err"; then ok; else fail "the cluster stops" "$(cat "$work/cluster.err")"; fi
   left=$(test/slurm/cluster.sh processes "$cluster")
   if [[ -z $left ]]; then ok; else fail "all daemons are gone" "$left"; fi
-  rm -rf "$cluster"
+  # The next one numbers its jobs from 1 again.
+  rm -rf "$cluster" "$runs" "$work"/*.out
 }
 
 # submit SBATCH-ARGS...: the job's number in $job, its log in $log, its folder in $folder.
