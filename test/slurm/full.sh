@@ -187,6 +187,16 @@ part_site() {
   finish_job "site.env sourced" 60 COMPLETED
   [[ $(show Partition) == high && $(scontrol show job -d "$job") == *gpu:4* ]] && ok || fail "site.env sourced: partition and GPUs" "$(scontrol show job -d "$job")"
   unset SBATCH_GPUS_PER_NODE SBATCH_PARTITION
+
+  # The folder of an option is the folder that the script looks into.
+  submit jobs/preemptible.sbatch "${tiny[@]}" --max-steps 5 --output-dir "$runs/mine"
+  finish_job "--output-dir" 60 COMPLETED
+  [[ -f $runs/mine/checkpoint-5.h5 && -f $runs/mine/restarts-$job ]] && ok || fail "--output-dir" "$(ls "$runs" "$runs/mine")"
+  SWEEP='--seed 1,2' submit --array 1 jobs/array_sweep.sbatch "${tiny[@]}" --output-dir="$runs/mine"
+  finish_job "--output-dir of a sweep" 60 FAILED
+  expect_log "--output-dir of a sweep" "set OUTPUT_DIR before sbatch instead"
+  CUBOID_ROOT=$work submit jobs/single_node.sbatch
+  finish_job "a wrong CUBOID_ROOT" 60 FAILED
 }
 
 # A cluster for each part: none starts with nodes that another one has broken.
