@@ -57,7 +57,7 @@ BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp'
 SHIM    := $(B)/test/faults/libfaultshim.so
 READY   := $(DEPS_DIR)/ready
 
-.PHONY: all setup train test test-faults test-slurm mutants lint format check-env paths gpu-check bench install uninstall clean help FORCE
+.PHONY: all setup train test test-faults test-hosts test-slurm mutants lint format check-env paths gpu-check bench install uninstall clean help FORCE
 all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
 
 setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
@@ -77,6 +77,9 @@ test-faults: all mutants $(SHIM) $(B)/test/checkpoint/damage_test  ## kill runs,
 test-slurm: all  ## batch jobs under a real scheduler, started for it (ONLY=pattern for some parts)
 	@env/setup.sh slurm
 	@MODE=$(MODE) test/slurm/full.sh $(ONLY)
+
+test-hosts: all  ## train over two hosts (network namespaces): every grid, a slow link, a cut one, a dead host
+	@MODE=$(MODE) test/hosts/full.sh
 
 mutants: $(READY)
 	@$(MAKE) --no-print-directory MODE=sanitize B=build/sanitize build/sanitize/test/checkpoint/mutants/mutants

@@ -98,6 +98,12 @@ set_environment() { # THREADS
     add OMPI_ALLOW_RUN_AS_ROOT 1
     add OMPI_ALLOW_RUN_AS_ROOT_CONFIRM 1
   fi
+  if [[ $launcher == mpirun ]] && ((num_nodes > 1)); then
+    # A host that is gone without a word is noticed after a minute and a half, not after eight.
+    add OMPI_MCA_oob_tcp_keepalive_time 30
+    add OMPI_MCA_oob_tcp_keepalive_intvl 10
+    add OMPI_MCA_oob_tcp_keepalive_probes 6
+  fi
   local end
   # SLURM before 23.02 does not say when the job ends.
   if [[ -v SLURM_JOB_ID && -z ${SLURM_JOB_END_TIME:-} ]] && command -v squeue >/dev/null; then
