@@ -46,6 +46,8 @@ END
   export OMPI_MCA_plm_rsh_agent=$work/agent OMPI_MCA_btl=tcp,vader,self
   # Both hosts have the same cores: who waits gives way.
   export OMPI_MCA_mpi_yield_when_idle=1
+  # Where mpirun keeps its files: in a folder that goes with the test.
+  export OMPI_MCA_orte_tmpdir_base=$work
   export OMPI_MCA_btl_tcp_if_include=$network OMPI_MCA_oob_tcp_if_include=$network
 }
 
