@@ -69,7 +69,7 @@ train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cub
 
 test: all $(TESTS) mutants $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
 	@env/setup.sh python test-packages slurm
-	@MODE=$(MODE) test/run.sh $(ONLY)
+	@MODE=$(MODE) test/run.sh '$(ONLY)'
 
 test-faults: all mutants $(SHIM) $(B)/test/checkpoint/damage_test  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)
 	@python3 test/faults/faults.py --build $(B) $(ARGS)

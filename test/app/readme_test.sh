@@ -26,9 +26,12 @@ for file in $(git ls-files '*README.md'); do
     [[ -e $(dirname "$file")/$link ]] && ok || fail "link in $file" "$link does not exist"
   done
 done
+for file in $(grep -oE '^ {4}(sbatch( --[a-z]+ [0-9]+)? )?([A-Z_]+=[a-z0-9]+ )*(jobs|env)/[a-z_.]+' README.md | grep -oE '(jobs|env)/[a-z_.]+'); do
+  [[ -x $file || $file == *.sbatch && -r $file ]] && ok || fail "$file" "README.md names it, and it cannot be run"
+done
 # The options that the table lists are options.
 run 1 pretrain --help
-for option in $(sed -n '/^## Options/,/^## Which/p' README.md | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u); do
+for option in $(sed -n '/^## Options/,/^## Common/p' README.md | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u); do
   grep -q -- "$option" "$work/out" && ok || fail "option $option" "not in --help"
 done
 finish
