@@ -88,7 +88,7 @@ gives "one rank runs alone" " $work/cuboid pretrain --num-threads" '!mpirun' / -
 gives "one rank under mpirun" 'mpirun -np 1 --map-by ppr:1:node --bind-to none' / LAUNCHER=mpirun --
 gives "more ranks than cores" 'mpirun -np 500 --map-by ppr:500:node --bind-to none --oversubscribe' 'OMP_NUM_THREADS=1 ' '--num-threads 1' / NPROC_PER_NODE=500 --
 cores=$(lscpu -p=core,socket | grep -v '#' | sort -u | wc -l)
-if ((cores >= 2 && $(nproc) >= cores)); then
+if ((cores >= 2 && $(env -u OMP_NUM_THREADS nproc) >= cores)); then
   gives "cores for each rank" "mpirun -np 2 --map-by ppr:2:node:PE=$((cores / 2)) --bind-to core $work" "OMP_NUM_THREADS=$((cores / 2)) " '!--oversubscribe' / NPROC_PER_NODE=2 --
 else
   echo "SKIPPED cores for each rank: there is one core"

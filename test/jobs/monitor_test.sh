@@ -42,6 +42,18 @@ for rank in 0 1; do
   [[ $node == "$(uname -n)" && $cpu =~ ^[1-9] && $memory =~ ^[1-9][0-9]+ ]] &&
     tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$rank" && ok || fail "rank $rank" "$(cat "$work/out")"
 done
+# A GPU, by a stand-in for nvidia-smi that knows rank 0's process.
+mkdir "$work/gpus"
+cat >"$work/gpus/nvidia-smi" <<END
+#!/bin/sh
+case \$1 in
+  --query-gpu=*) echo 'GPU-7, 5, 88' ;;
+  --query-compute-apps=*) echo '$(sed -n 's/^pid //p' "$OUTPUT_DIR/cuboid.lock"), GPU-7, 1234' ;;
+esac
+END
+chmod +x "$work/gpus/nvidia-smi"
+PATH=$work/gpus:$PATH look "$OUTPUT_DIR" --once
+shows "a GPU" '^ +0 .* 5 +88 +1234$' '^ +1 .* - +- +-$'
 # On a terminal: one place, redrawn; no colour where NO_COLOR asks for none.
 if command -v script >/dev/null; then
   TERM=xterm NO_COLOR=1 timeout -s INT 3 script -qec "jobs/monitor.sh $OUTPUT_DIR --interval 0.5" /dev/null >"$work/screen" 2>&1 </dev/null
