@@ -57,10 +57,11 @@ owner_state() {
 
 # find_ranks: the lines of ranks.sh, of all nodes, by rank.
 find_ranks() {
-  local number=$job pid name
+  local number=$job pid name nodes
   [[ -n $number ]] || number=$(owner job | sed -n 's/^SLURM job //p')
   if [[ -n $number ]] && command -v srun >/dev/null; then
-    srun --jobid="$number" --overlap --ntasks-per-node=1 --cpus-per-task=1 --mpi=none --quiet \
+    nodes=$(squeue -h -j "$number" -o %D 2>/dev/null | head -n 1) || nodes=''
+    [[ -z $nodes ]] || srun --jobid="$number" --overlap --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 --mpi=none --quiet \
       "$jobs/monitor/ranks.sh" job "${number%%[_.+]*}" 2>/dev/null </dev/null || true
   elif [[ $(owner_state) == alive ]]; then
     pid=$(owner pid)

@@ -6,7 +6,7 @@
 #   ranks.sh namespace NAME | job ID | pid PID | folder DIR
 set -euo pipefail
 kind=$1 wanted=$2
-node=$(uname -n)
+node=${SLURMD_NODENAME:-$(uname -n)}
 ticks=$(getconf CLK_TCK) page=$(($(getconf PAGESIZE) / 1024))
 declare -A gpu_of=() gpu_index=() gpu_percent=()
 
@@ -41,7 +41,7 @@ belongs() { # PID NAMESPACE JOB
 }
 
 look_at() { # PID
-  local word rank='' namespace='' job='' stat fields uptime folder=-
+  local word rank='' namespace='' job='' at=$node stat fields uptime folder=-
   local -a words variables
   mapfile -d '' words 2>/dev/null <"/proc/$1/cmdline" && [[ ${words[1]:-} == pretrain ]] || return 0
   mapfile -d '' variables 2>/dev/null <"/proc/$1/environ" || return 0
@@ -51,8 +51,11 @@ look_at() { # PID
       SLURM_PROCID=*) rank=${rank:-${word#*=}} ;;
       PMIX_NAMESPACE=*) namespace=${word#*=} ;;
       SLURM_JOB_ID=*) job=${word#*=} ;;
+      SLURMD_NODENAME=*) at=${word#*=} ;;
     esac
   done
+  # Two nodes of a SLURM may be one machine.
+  [[ ! -v SLURMD_NODENAME || $at == "$node" ]] || return 0
   belongs "$1" "$namespace" "$job" || return 0
   read -r uptime _ </proc/uptime
   stat=$(<"/proc/$1/stat") || return 0
