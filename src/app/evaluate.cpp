@@ -132,7 +132,7 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   out.say(grid_report(shape, nodes));
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
-  const Processor processor = choose_processor(config.runtime, nodes);
+  const Processor processor = choose_processor(config.runtime, session.world(), nodes);
   const Grid grid(session.world(), shape);
   GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
   out.say(device_report(processor, config.runtime, nodes));

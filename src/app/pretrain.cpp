@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "cuboid/app/checkpoint_command.hpp"
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/ending.hpp"
 #include "cuboid/app/preflight.hpp"
@@ -13,6 +14,7 @@
 #include "cuboid/app/setup.hpp"
 #include "cuboid/app/speaker.hpp"
 #include "cuboid/app/terminal.hpp"
+#include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
 #include "cuboid/config/print.hpp"
@@ -117,7 +119,7 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   // 2. Device, grid, communicators.
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
-  const Processor processor = choose_processor(config.runtime, nodes);
+  const Processor processor = choose_processor(config.runtime, session.world(), nodes);
   const Grid grid(session.world(), shape);
   GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
   out.say(device_report(processor, config.runtime, nodes));
@@ -152,6 +154,17 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   return trainer.run() == RunEnd::kDone ? kDone : kStoppedExit;
 }
 
+// What stands against the options on any number of ranks is said; the rest of --dry-run's checks
+// wants ranks and data.
+int print_config(const ParseResult& parsed) {
+  if (!speaks_before_mpi()) return parsed.problems.empty() ? kDone : kUsage;
+  return report_problems([&] {
+    if (!parsed.problems.empty()) throw UsageError(parsed.problems);
+    say_before_mpi(config_text(parsed.config));
+    return kDone;
+  });
+}
+
 }  // namespace
 
 int pretrain(int argc, char** argv) {
@@ -160,9 +173,7 @@ int pretrain(int argc, char** argv) {
   const ParseResult parsed = parse_options(arguments);
   if (parsed.help) return show_in_pages(help_text()), kDone;
   if (parsed.version) return say_before_mpi(version_text()), kDone;
-  if (parsed.print_config && parsed.problems.empty()) {
-    return say_before_mpi(config_text(parsed.config)), kDone;
-  }
+  if (parsed.print_config) return print_config(parsed);
   catch_stop_signals();
   keep_freed_memory();
   // A file-size limit is then an error of the write that met it, not the end of the process.

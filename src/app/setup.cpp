@@ -21,14 +21,14 @@ void Announcer::warn(const std::string& text) const {
   if (!text.empty()) say(warning_prefix() + text);
 }
 
-Processor choose_processor(const RuntimeConfig& runtime, const NodeMap& nodes) {
+Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const NodeMap& nodes) {
   Processor processor;
   if (runtime.device != DeviceChoice::kCuda) return processor;
   const CudaDevice device = use_cuda_device(nodes.local_rank);
   processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
   processor.name = device.name;
   // NCCL wants a GPU for each rank; ranks that share one talk over MPI unless told otherwise.
-  const bool shared = nodes.local_size > cuda_device_count();
+  const bool shared = is_device_shared(world, device.id);
   const bool nccl = runtime.comm_backend == BackendChoice::kNccl ||
                     (runtime.comm_backend == BackendChoice::kAuto && !shared);
   processor.backend = nccl ? Backend::kNccl : Backend::kMpi;

@@ -3,12 +3,14 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <malloc.h>
-
 #include <unistd.h>
-#include <array>
+
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <limits>
+#include <tuple>
+#include <vector>
 
 #include "cuboid/base/error.hpp"
 
@@ -75,13 +77,27 @@ CudaDevice use_cuda_device(int local_rank) {
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     throw SystemError(std::string("cannot load LibTorch's CUDA kernels: ") + dlerror());
   }
-  CudaDevice device{.index = local_rank % count, .name = {}};
+  CudaDevice device{.index = local_rank % count, .id = {}, .name = {}};
   check_cuda(cudaSetDevice(device.index), "cudaSetDevice");
   cudaDeviceProp properties{};
   check_cuda(cudaGetDeviceProperties(&properties, device.index), "cudaGetDeviceProperties");
   device.name = static_cast<const char*>(properties.name);
   device.memory_bytes = properties.totalGlobalMem;
+  static_assert(sizeof(properties.uuid.bytes) == std::tuple_size_v<DeviceId>);
+  std::copy_n(static_cast<const char*>(properties.uuid.bytes), device.id.size(), device.id.begin());
   return device;
+}
+
+bool is_device_shared(MPI_Comm world, const DeviceId& mine) {
+  int size = 1;
+  if (MPI_Comm_size(world, &size) != MPI_SUCCESS) throw SystemError("MPI: MPI_Comm_size failed");
+  std::vector<DeviceId> all(static_cast<std::size_t>(size));
+  const int bytes = static_cast<int>(mine.size());
+  if (MPI_Allgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, world) !=
+      MPI_SUCCESS)
+    throw SystemError("MPI: MPI_Allgather of devices failed");
+  std::ranges::sort(all);
+  return std::ranges::adjacent_find(all) != all.end();
 }
 
 double known_peak_flops(const std::string& gpu_name, bool fp32) {

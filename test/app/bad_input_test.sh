@@ -71,4 +71,9 @@ expect_error "eight ranks" 8 "--num-layers" -- --num-layers -3
 # ---- The command itself
 run 1 pretrian
 { ((rc == 2)) && grep -q "'pretrain'" "$work/err"; } && ok || fail "unknown command" "exit $rc" "$(cat "$work/err")"
+# Without a run to check there is no rank to start and no folder to make.
+expect_error "print-config" 1 "--num-layers -3: not legal" "unknown option '--bogus'" \
+  -- --num-layers -3 --bogus 1 --print-config --output-dir "$work/not-made"
+if [[ -e $work/not-made ]]; then fail "print-config" "it made the output folder"; else ok; fi
+
 finish

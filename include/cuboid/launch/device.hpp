@@ -3,6 +3,9 @@
 // GPU is used.
 #pragma once
 
+#include <mpi.h>
+
+#include <array>
 #include <string>
 
 namespace cuboid {
@@ -10,8 +13,12 @@ namespace cuboid {
 // CUDA devices that this process sees; 0 where there is no driver. Honours CUDA_VISIBLE_DEVICES.
 int cuda_device_count();
 
+// The UUID of a device: the same however many a process sees and whatever number it gives them.
+using DeviceId = std::array<char, 16>;
+
 struct CudaDevice {
   int index = 0;
+  DeviceId id{};
   std::string name;              // "NVIDIA H100 80GB HBM3"
   std::size_t memory_bytes = 0;  // of the device
 };
@@ -19,6 +26,10 @@ struct CudaDevice {
 // Makes device (local_rank modulo the number of devices) this process's own and loads LibTorch's
 // CUDA kernels. Throws SystemError.
 CudaDevice use_cuda_device(int local_rank);
+
+// Collective over `world`: whether any two of its ranks compute on the same device, the same answer
+// on all. Each rank may see all devices of its node, or only its own (srun --gpus-per-task).
+bool is_device_shared(MPI_Comm world, const DeviceId& mine);
 
 // bf16 FLOP/s (dense) of a GPU by its name, from NVIDIA's data sheets; fp32 for `fp32`. 0: unknown.
 double known_peak_flops(const std::string& gpu_name, bool fp32);
