@@ -180,8 +180,8 @@ start() { # NODES CPUS
   nodes=()
   for ((node = 1; node <= $1; ++node)); do nodes+=("n$node"); done
   [[ ! -d $dir || -z $(ls -A "$dir") ]] || die "folder '$dir' is not empty"
-  mkdir -p "$dir/state" "$dir/pmix"
   (($1 == 1)) || namespaces || die "namespaces are not allowed here: a cluster of several nodes cannot be made" 4
+  mkdir -p "$dir/state" "$dir/pmix"
   (umask 077 && head -c 128 /dev/urandom >"$dir/munge.key")
   write_conf "$2"
   echo "PMIxCliTmpDirBase=$dir/pmix" >"$dir/mpi.conf"

@@ -4,7 +4,7 @@ source test/app/lib.sh
 top=$PWD
 cluster=$work/cluster
 runs=$work/runs
-trap 'test/slurm/cluster.sh stop "$cluster" >&2; rm -rf "$work"' EXIT
+trap '[[ ! -d $cluster ]] || test/slurm/cluster.sh stop "$cluster" >&2; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
 
 # What every job here has in common: one thread a rank, ranks that give way on shared cores, and a run whose losses
