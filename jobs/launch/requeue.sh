@@ -28,16 +28,18 @@ stop_without_progress() { # FOLDER [HOW-FAR]
 # When SLURM will end the job, in seconds since 1970; nothing where it does not say.
 job_end() {
   local end=${SLURM_JOB_END_TIME:-}
-  [[ -n $end ]] || end=$(date -d "$(squeue -h -j "$SLURM_JOB_ID" -o %e)" +%s 2>/dev/null) || end=
-  echo "$end"
+  [[ -n $end ]] || end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null) || end=
+  [[ ! $end =~ ^[0-9]{4}- ]] || end=$(date -d "$end" +%s)
+  [[ ! $end =~ ^[0-9]+$ ]] || echo "$end"
 }
 
 # run_and_requeue COMMAND...: runs it, hands signals on, and puts the job back into the queue where it stopped
 # early with everything saved (75), or something failed that is not the run's fault: the machine (1), or a rank
 # that was killed (128 and more). MPI often notices a dead node before SLURM does, and then SLURM sees no more than a
-# script that failed. Not where somebody ended the job. Returns the command's exit code.
+# script that failed. Not where somebody ended the job. A sweep that saves nothing says in `at` where it is, and
+# counts failures itself. Returns the command's exit code.
 run_and_requeue() {
-  local rc child end signal='' ended=''
+  local rc child end signal='' ended='' at=${at:-}
   end=$(job_end)
   "$@" &
   child=$!
@@ -53,12 +55,12 @@ run_and_requeue() {
     [[ -n $signal ]] || break
   done
   if ((rc == 75)) && [[ -z $ended ]]; then requeue "${at:-saved at step $(newest_step "$OUTPUT_DIR")}"; fi
-  if ((rc == 1 || rc >= 128)) && [[ -z $ended ]]; then requeue "failed with exit code $rc, newest checkpoint at step $(newest_step "$OUTPUT_DIR")"; fi
+  if ((rc == 1 || rc >= 128)) && [[ -z $ended$at ]]; then requeue "failed with exit code $rc, newest checkpoint at step $(newest_step "$OUTPUT_DIR")"; fi
   return "$rc"
 }
 
 # SLURM ends this script when it takes the job back: what is to be said is said before. An exit code of 0 or 75
-# after it means nothing any more. A script that saves nothing says in `at` where it is.
+# after it means nothing any more.
 requeue() { # WHY
   echo "$(date -u +%FT%TZ) $1; back into the queue"
   scontrol requeue "$SLURM_JOB_ID" || stop "the job cannot go back into the queue; go on with: RESUME=auto OUTPUT_DIR=$OUTPUT_DIR sbatch ..." 1

@@ -67,8 +67,12 @@ is_over() { [[ ! $(state) =~ RUNNING|PENDING|COMPLETING|CONFIGURING|REQUEUED ]];
 is_state() { [[ $(state) == "$1" ]]; }
 has_restarted() { (($(show Restarts) >= $1)) && is_state PENDING; }
 
-# A job that went back waits two minutes before it starts again, so that its nodes come to rest.
-start_now() { scontrol update JobId="$job" StartTime=now; }
+# A job that went back waits two minutes before it starts again, so that its nodes come to rest: within the second in
+# which it was ended there, a node refuses it ("Job credential revoked"), and it has failed.
+start_now() {
+  sleep 3
+  scontrol update JobId="$job" StartTime=now
+}
 
 # finish_job NAME SECONDS STATE: waits, with requeued jobs started at once, and checks how it ended.
 finish_job() {
