@@ -45,36 +45,36 @@ part_time_limit() {
 # scancel: saved, over, and the folder goes on where it stopped.
 part_scancel() {
   local launcher before stopped
-  straight 400 jobs/single_node.sbatch "${grid[@]}"
+  straight 800 jobs/single_node.sbatch "${grid[@]}"
   for launcher in srun mpirun; do
-    LAUNCHER=$launcher submit jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
-    wait_for 60 has_steps 50 || fail "scancel, $launcher: trains" "$(log | tail -n 5)"
+    LAUNCHER=$launcher submit jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 800
+    wait_for 60 has_steps 20 || fail "scancel, $launcher: trains" "$(log | tail -n 5)"
     scancel "$job"
     finish_job "scancel, $launcher" 60 CANCELLED
     (($(show Restarts) == 0)) && ok || fail "scancel, $launcher: not requeued"
     before=$(steps)
-    [[ -f $folder/checkpoint-$before.h5 ]] && ((before < 400)) && ok || fail "scancel, $launcher: saved" "$before steps" "$(log | tail -n 8)"
+    [[ -f $folder/checkpoint-$before.h5 ]] && ((before < 800)) && ok || fail "scancel, $launcher: saved" "$before steps" "$(log | tail -n 8)"
     stopped=$folder
-    OUTPUT_DIR=$folder RESUME=auto submit jobs/single_node.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
+    OUTPUT_DIR=$folder RESUME=auto submit jobs/single_node.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 800
     folder=$stopped
-    finish_job "after scancel, $launcher" 60 COMPLETED
-    expect_same "after scancel, $launcher" "$straight" 400
+    finish_job "after scancel, $launcher" 120 COMPLETED
+    expect_same "after scancel, $launcher" "$straight" 800
   done
 }
 
 # A job of a better partition takes the nodes: saved within the grace time, requeued by SLURM, gone on with.
 part_preemption() {
   local mine
-  straight 400 jobs/single_node.sbatch "${grid[@]}"
-  submit --nodes 2 --ntasks-per-node 2 jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
+  straight 800 jobs/single_node.sbatch "${grid[@]}"
+  submit --nodes 2 --ntasks-per-node 2 jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 800
   mine=$job
-  wait_for 60 has_steps 50 || fail "preemption: trains" "$(log | tail -n 5)"
+  wait_for 60 has_steps 20 || fail "preemption: trains" "$(log | tail -n 5)"
   sbatch --quiet --partition high --nodes 2 --exclusive --output=/dev/null --wrap true
   wait_for 60 has_restarted 1 || fail "preemption: requeued" "$(state)" "$(log | tail -n 5)"
   job=$mine
   [[ -f $folder/checkpoint-$(steps).h5 ]] && ok || fail "preemption: saved" "$(steps) steps; $(ls "$folder")"
-  finish_job "preemption" 90 COMPLETED
-  expect_same "preemption" "$straight" 400
+  finish_job "preemption" 150 COMPLETED
+  expect_same "preemption" "$straight" 800
 }
 
 # Ranks and grid over two nodes, started by srun and by mpirun.
@@ -100,17 +100,17 @@ part_two_nodes() {
 # One of two nodes dies, and the others see it or not: the job goes back into the queue, and on when the node is there again.
 part_node_failure() {
   local how node
-  straight 400 --nodes 2 --ntasks-per-node 2 jobs/multi_node.sbatch "${grid[@]}"
+  straight 800 --nodes 2 --ntasks-per-node 2 jobs/multi_node.sbatch "${grid[@]}"
   for how in 'freeze n2' 'kill n2' 'kill n1'; do
     node=${how#* }
-    SAVE_INTERVAL=60 submit --nodes 2 --ntasks-per-node 2 jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 400
+    SAVE_INTERVAL=60 submit --nodes 2 --ntasks-per-node 2 jobs/preemptible.sbatch "${grid[@]}" "${tiny[@]}" --max-steps 800
     wait_for 60 has_steps 80 || fail "$how: trains" "$(log | tail -n 5)"
     test/slurm/cluster.sh "${how% *}-node" "$cluster" "$node"
     wait_for 120 has_restarted 1 || fail "$how: requeued" "$(state)" "$(sinfo -N)" "$(log | tail -n 5)"
     test/slurm/cluster.sh start-node "$cluster" "$node"
-    finish_job "$how" 120 COMPLETED
+    finish_job "$how" 180 COMPLETED
     expect_log "$how" "Resumed from $folder/checkpoint-"
-    expect_same "$how" "$straight" 400
+    expect_same "$how" "$straight" 800
   done
 }
 
