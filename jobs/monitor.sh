@@ -111,10 +111,11 @@ show_progress() {
   printf '%s%s%s  %s\n' "$bold" "$folder" "$plain" "$(say_state "$step")"
   [[ -n $step ]] || echo 'no step is done yet'
   [[ -z $step ]] || awk -v step="$step" -v of="$max_steps" -v loss="$(last_of loss)" -v valid="$(last_of validation_loss)" \
-    -v speed="$(mean tokens_per_second)" -v mfu="$(mean mfu)" -v ms="$(mean step_ms)" -v state="$state" 'BEGIN {
-      printf "step %d%s  loss %.4f%s  %.0f tokens/s  MFU %.1f %%  %.1f ms a step", step,
+    -v speed="$(mean tokens_per_second)" -v mfu="$(mean mfu)" -v convention="$(last_of mfu_convention | tr -d '"')" \
+    -v ms="$(mean step_ms)" -v state="$state" 'BEGIN {
+      printf "step %d%s  loss %.4f%s  %.0f tokens/s  MFU %.1f %%%s  %.1f ms a step", step,
         of ? sprintf(" of %d (%.0f %%)", of, 100 * step / of) : "", loss, valid ? sprintf("  validation loss %.4f", valid) : "",
-        speed, 100 * mfu, ms
+        speed, 100 * mfu, convention ? " (" convention ")" : "", ms
       left = (of - step) * ms / 1000
       if (state == "running" && of > step) printf "  %d:%02d:%02d or more to go", left / 3600, left / 60 % 60, left % 60
       print "" }'

@@ -106,4 +106,5 @@ table() {
     { printf "%-7s %5d %5d %9s %6d %12.1f %10.1f %9.1f%% %5.1f%% %10.2f  %s\n", $1, $2, $3, $4, $5, $6, $7, 100 * $8, 100 * $9, $10, $12 == "yes" ? "*" : ""; crowded += $12 == "yes" }
     END { if (crowded) print "* ranks share cores: not the scaling of a machine that has a core for each" }
   ' "$1/scaling.csv"
+  sed -n 's/^\(MFU: .* FLOPs a token\), .*/\1/p' "$1"/points/*/log 2>/dev/null | sort -u || true
 }

@@ -17,6 +17,7 @@
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
+#include "cuboid/config/model_size.hpp"
 #include "cuboid/config/print.hpp"
 #include "cuboid/launch/device.hpp"
 #include "cuboid/launch/stop_signal.hpp"
@@ -72,8 +73,11 @@ std::pair<double, std::string> find_peak(const Config& config, Communicator& con
     peak = measure_product_rate(control, compute_type(config), processor.device);
     source = "the matrix-product rate measured just now on";
   }
-  return {peak, format("MFU: 6 N + 6 L h T FLOPs a token (llm.c's convention) over %.3g TFLOP/s, "
-                       "%s %d rank%s in %s\n",
+  const MfuConvention convention = config.runtime.mfu_convention;
+  const double flops =
+      flops_per_token(config.model, convention, config.parallel.tensor_parallel_size);
+  return {peak, format("MFU: %s = %s FLOPs a token, over %.3g TFLOP/s, %s %d rank%s in %s\n",
+                       std::string(formula_of(convention)).c_str(), short_count(flops).c_str(),
                        peak * 1e-12, source.c_str(), ranks, ranks == 1 ? "" : "s",
                        fp32 ? "fp32" : "bf16")};
 }

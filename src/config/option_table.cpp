@@ -282,7 +282,14 @@ void add_runtime(Table table) {
             "Threads of one rank; auto: the node's cores / its ranks"})
       .add({"peak-tflops", kIn, &RuntimeConfig::peak_tflops,
             or_auto(real({0, Bound::kExcluded}, {1e6})),
-            "Peak of one rank in TFLOP/s, for MFU; auto: known for the GPU, or measured"});
+            "Peak of one rank in TFLOP/s, for MFU; auto: known for the GPU, or measured"})
+      .add({"mfu-convention", kIn, &RuntimeConfig::mfu_convention,
+            choice<MfuConvention>({{"llmc", MfuConvention::kLlmC},
+                                   {"megatron", MfuConvention::kMegatron},
+                                   {"nanogpt", MfuConvention::kNanoGpt},
+                                   {"palm", MfuConvention::kPalm}}),
+            "Whose count of FLOPs a token MFU uses; they differ by up to 8 % and more with long "
+            "sequences"});
 }
 
 }  // namespace

@@ -76,6 +76,7 @@ std::string json_line(const StepMetrics& m) {
                                    {"tokens_per_second", m.tokens_per_second},
                                    {"step_ms", m.step_ms},
                                    {"mfu", m.mfu},
+                                   {"mfu_convention", m.mfu_convention},
                                    {"sample_digest", m.sample_digest}};
   if (m.validation_loss) object["validation_loss"] = *m.validation_loss;
   return object.dump();

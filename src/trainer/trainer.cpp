@@ -131,6 +131,8 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
   const auto samples = static_cast<double>(config_.batch.global_batch_size);
   const double tokens = samples * static_cast<double>(config_.model.seq_length);
   const double tokens_per_second = tokens / (ms * 1e-3);
+  const double flops = flops_per_token(config_.model, config_.runtime.mfu_convention,
+                                       config_.parallel.tensor_parallel_size);
   return {.step = completed_,
           .loss = result.loss,
           .grad_norm = result.grad_norm,
@@ -139,9 +141,8 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
           .samples_per_second = samples / (ms * 1e-3),
           .tokens_per_second = tokens_per_second,
           .step_ms = ms,
-          .mfu = options_.peak_flops > 0.0
-                     ? flops_per_token(config_.model) * tokens_per_second / options_.peak_flops
-                     : 0.0,
+          .mfu = options_.peak_flops > 0.0 ? flops * tokens_per_second / options_.peak_flops : 0.0,
+          .mfu_convention = std::string(name_of(config_.runtime.mfu_convention)),
           .sample_digest = batch.digest,
           .validation_loss = {}};
 }

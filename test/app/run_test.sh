@@ -11,7 +11,7 @@ run 1 pretrain "${base[@]}" --output-dir "$work/a" --save-interval 3 --eval-inte
 line='^Step 2 \| Loss: [0-9]+\.[0-9]{4} \| LR: [0-9.]+e-[0-9]+ \| Throughput: [0-9.]+ samples/s \| Tokens/s: [0-9,]+ \| Grad norm: [0-9.]+ \| Step: [0-9.]+ ms \| MFU: [0-9.]+%'
 grep -qE "$line" "$work/out" && ok || fail "log line" "$(grep ^Step "$work/out")"
 (($(wc -l <"$work/a/metrics.jsonl") == 6)) && ok || fail "one object a step" "$(cat "$work/a/metrics.jsonl")"
-keys='"step":6,"loss":[0-9.e-]+,"grad_norm":[0-9.e-]+,"learning_rate":[0-9.e-]+,"tokens":[0-9]+,"samples_per_second":[0-9.e+]+,"tokens_per_second":[0-9.e+]+,"step_ms":[0-9.e+]+,"mfu":[0-9.e-]+,"sample_digest":"[0-9a-f]{16}","validation_loss":[0-9.]+'
+keys='"step":6,"loss":[0-9.e-]+,"grad_norm":[0-9.e-]+,"learning_rate":[0-9.e-]+,"tokens":[0-9]+,"samples_per_second":[0-9.e+]+,"tokens_per_second":[0-9.e+]+,"step_ms":[0-9.e+]+,"mfu":[0-9.e-]+,"mfu_convention":"llmc","sample_digest":"[0-9a-f]{16}","validation_loss":[0-9.]+'
 grep -qE "$keys" "$work/a/metrics.jsonl" && ok || fail "keys" "$(tail -n 1 "$work/a/metrics.jsonl")"
 [[ -f $work/a/checkpoint-3.h5 && -f $work/a/checkpoint-6.h5 ]] && ok || fail "checkpoints" "$(ls "$work/a")"
 

@@ -87,10 +87,46 @@ TEST(ModelSize, CountsEveryParameter) {
   EXPECT_EQ(num_parameters(model), 2 * 10 * 8 + 3 * (llama_layer + biases) + 8);
 }
 
-TEST(ModelSize, ArithmeticAndMemoryFollowTheirConventions) {
+// MFLOP a token of GPT-2 124M, calculated from the programs' sources by hand.
+TEST(ModelSize, CountsGpt2sArithmeticAsOthersDo) {
   const auto model = configured({"--preset", "124m"}).model;
-  EXPECT_NEAR(flops_per_token(model) / 1e6, 803.3, 0.05);  // llm.c
-  EXPECT_EQ(flops_per_token(model), 6.0 * 124439808 + 6.0 * 12 * 768 * 1024);
+  EXPECT_NEAR(flops_per_token(model) / 1e6, 803.3, 0.05);
+  EXPECT_NEAR(flops_per_token(model, MfuConvention::kMegatron) / 1e6, 798.0, 0.05);
+  EXPECT_NEAR(flops_per_token(model, MfuConvention::kNanoGpt) / 1e6, 855.2, 0.05);
+  EXPECT_NEAR(flops_per_token(model, MfuConvention::kPalm) / 1e6, 859.9, 0.05);
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kLlmC), 6.0 * 124439808 + 6.0 * 12 * 768 * 1024);
+  // Four TP ranks pad to multiples of 512: 50,688 rows instead of 50,304.
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kMegatron, 4) -
+                flops_per_token(model, MfuConvention::kMegatron),
+            6.0 * 768 * 384);
+}
+
+// TinyLlama: 2048 wide, 22 layers, 4 of 32 key and value heads (256 wide), three matrices of 5632,
+// 32,000 tokens (a multiple of 128), embeddings that are not tied, no positions.
+TEST(ModelSize, CountsGroupedQueriesAndSwiglu) {
+  const auto model = configured({"--preset", "tinyllama-1.1b"}).model;
+  const double products =
+      22.0 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632) + 32000.0 * 2048;
+  const double attention = 22.0 * 2048 * 2048;
+  const double parameters = 1100048384;
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kMegatron), 6 * products + 6 * attention);
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kLlmC), 6 * parameters + 6 * attention);
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kNanoGpt), 6 * parameters + 12 * attention);
+  EXPECT_EQ(flops_per_token(model, MfuConvention::kPalm), 6 * parameters + 12 * attention);
+  // What parameters are and products are not: the input embedding and 45 normalisations.
+  EXPECT_EQ(parameters - products, 32000.0 * 2048 + 45 * 2048);
+}
+
+TEST(ModelSize, ConventionsAreNamedAsOnTheCommandLine) {
+  for (const char* const name : {"llmc", "megatron", "nanogpt", "palm"}) {
+    const auto config = configured({"--mfu-convention", name});
+    EXPECT_EQ(name_of(config.runtime.mfu_convention), name);
+    EXPECT_TRUE(contains(std::string(formula_of(config.runtime.mfu_convention)), "convention"));
+  }
+}
+
+TEST(ModelSize, MemoryFollowsThePrecision) {
+  const auto model = configured({"--preset", "124m"}).model;
   EXPECT_EQ(training_bytes(model, Precision::kFloat32), 16.0 * 124439808);
   EXPECT_EQ(training_bytes(model, Precision::kBFloat16), 18.0 * 124439808);
   EXPECT_THROW(num_parameters(ModelConfig{}), std::logic_error);

@@ -115,7 +115,9 @@ Config everything_changed() {
                               "--num-threads",
                               "3",
                               "--peak-tflops",
-                              "989.5"});
+                              "989.5",
+                              "--mfu-convention",
+                              "palm"});
   EXPECT_TRUE(result.problems.empty());
   return result.config;
 }

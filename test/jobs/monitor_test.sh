@@ -35,7 +35,7 @@ refuses "unknown option" "'--onec'" --onec
 # ---- Alive: both ranks, busy, with their process numbers
 begin
 look "$OUTPUT_DIR" --once
-shows "a live run" '/run  running$' '^step [0-9]+ of 100000 \(0 %\)  loss [0-9.]+  [0-9]+ tokens/s  MFU [0-9.]+ %  .* or more to go$' \
+shows "a live run" '/run  running$' '^step [0-9]+ of 100000 \(0 %\)  loss [0-9.]+  [0-9]+ tokens/s  MFU [0-9.]+ % \(llmc\)  .* or more to go$' \
   '^last checkpoint checkpoint-[0-9]+\.h5, [0-9.]+MiB' '^ *rank  node +pid +CPU % +threads +memory MiB'
 for rank in 0 1; do
   read -r _ node pid cpu _ memory _ < <(grep -E "^ +$rank " "$work/out")

@@ -25,6 +25,7 @@ StepMetrics step(std::int64_t number) {
           .tokens_per_second = 126412.8,
           .step_ms = 8.1,
           .mfu = 0.4123,
+          .mfu_convention = "palm",
           .sample_digest = "0123456789abcdef",
           .validation_loss = {}};
 }
@@ -63,6 +64,7 @@ TEST(JsonLine, KeepsFullPrecision) {
   const auto object = nlohmann::json::parse(json_line(metrics));
   EXPECT_EQ(object["grad_norm"].get<double>(), 1.0 / 3.0);
   EXPECT_EQ(object["validation_loss"].get<double>(), 2.0 / 3.0);
+  EXPECT_EQ(object["mfu_convention"], "palm");
   EXPECT_EQ(object["sample_digest"], "0123456789abcdef");
   EXPECT_FALSE(nlohmann::json::parse(json_line(step(7))).contains("validation_loss"));
 }

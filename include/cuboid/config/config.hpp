@@ -18,6 +18,7 @@ enum class LrSchedule { kCosine, kLinear, kConstant, kWsd };
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class BackendChoice { kAuto, kMpi, kNccl };
 enum class Precision { kFloat32, kBFloat16 };
+enum class MfuConvention { kLlmC, kMegatron, kNanoGpt, kPalm };
 
 struct ModelConfig {
   std::int64_t hidden_size = 768;
@@ -108,6 +109,7 @@ struct RuntimeConfig {
   Precision dtype = Precision::kFloat32;
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
+  MfuConvention mfu_convention = MfuConvention::kLlmC;  // how the model's FLOPs are counted
   bool operator==(const RuntimeConfig&) const = default;
 };
 

@@ -18,8 +18,9 @@ struct StepMetrics {
   double samples_per_second = 0.0;  // sequences over all ranks
   double tokens_per_second = 0.0;   // over all ranks
   double step_ms = 0.0;
-  double mfu = 0.0;           // a fraction of peak; 0 where no peak is known
-  std::string sample_digest;  // of the global batch's sample ids
+  double mfu = 0.0;            // a fraction of peak; 0 where no peak is known
+  std::string mfu_convention;  // how its FLOPs are counted: "llmc"
+  std::string sample_digest;   // of the global batch's sample ids
   std::optional<double> validation_loss;
 };
 

@@ -7,11 +7,13 @@ const char* const kPerformanceChapter =
 
   Step 100 | Loss: 2.5432 | ... | Tokens/s: 12345 | MFU: ...
 
-  MFU is the share of the peak that the model's own arithmetic makes: 6 N + 6 L
-  h T FLOPs a token over the peak that the run names at its start: a GPU's data
-  sheet, --peak-tflops, or, on CPUs, the matrix-product rate measured then.
-  metrics.jsonl has step_ms, tokens_per_second and mfu for every step; the
-  first steps warm up.
+  MFU is the share of the peak that the model's own arithmetic makes. A run
+  names both at its start: the FLOPs a token, counted as --mfu-convention says
+  (llmc: 6 N + 6 L h T; megatron, nanogpt and palm differ by up to 8 %, more
+  with long sequences), and the peak: a GPU's data sheet, --peak-tflops, or, on
+  CPUs, the matrix-product rate measured then. Compare within one convention
+  and one kind of peak only. metrics.jsonl has step_ms, tokens_per_second and
+  mfu for every step; the first steps warm up.
 
 CPUs
 
