@@ -68,7 +68,7 @@ train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cub
 	@jobs/demo.sh $(ARGS)
 
 test: all $(TESTS) mutants $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
-	@env/setup.sh python test-packages slurm
+	@env/setup.sh python plots test-packages slurm
 	@MODE=$(MODE) test/run.sh '$(ONLY)'
 
 test-faults: all mutants $(SHIM) $(B)/test/checkpoint/damage_test  ## kill runs, fill disks, fail calls (ARGS="--only kill --kill 50" for some)

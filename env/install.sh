@@ -59,8 +59,8 @@ make_stage() {
   # What belongs there: a site's job logs may lie beside it. demo.sh is the job of `make train`.
   while IFS= read -r file; do
     put "$([[ -x $file ]] && echo 755 || echo 644)" "$file" "share/cuboid/$file"
-  done < <({ git ls-files -co --exclude-standard jobs 2>/dev/null || find jobs -type f | sort; } |
-    grep -vE '/demo\.sh$|\.(out|err|log)$')
+  done < <({ git ls-files -co --exclude-standard jobs bench/scaling 2>/dev/null || find jobs bench/scaling -type f | sort; } |
+    grep -vE '/demo\.sh$|\.(out|err|log|pyc)$')
   put 644 env/modules.sh share/cuboid/env/modules.sh
   for module in ${CUBOID_MODULES:-}; do DEPENDS+="depends_on(\"$module\")"$'\n'; done
   fill env/cuboid.lua.in "share/modulefiles/cuboid/$VERSION.lua"

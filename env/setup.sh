@@ -2,7 +2,7 @@
 # Prepares a machine to build Cuboid: Debian packages, then pinned and hash-checked wheels
 # unpacked under DEPS_DIR. Whatever is present is reused; a second run does nothing.
 #
-#   env/setup.sh [GROUP...]     groups: packages libtorch cuda (the default); tools python test-packages slurm
+#   env/setup.sh [GROUP...]     groups: packages libtorch cuda (the default); tools python plots test-packages slurm
 #
 #   DEPS_DIR   where wheels are unpacked                  (default: .deps beside the Makefile)
 #   TORCH_DIR  a LibTorch that is already on the machine  (default: none; then it is fetched)
@@ -170,10 +170,10 @@ main() {
       packages) [[ -n ${SKIP_PACKAGES:-} ]] || install_packages ;;
       libtorch) install_libtorch ;;
       cuda) install_cuda ;;
-      tools | python) install_wheels "$group" ;;
+      tools | python | plots) install_wheels "$group" ;;
       test-packages) [[ -n ${SKIP_PACKAGES:-} ]] || install_test_packages ;;
       slurm) install_slurm ;;
-      *) die "unknown group '$group': packages, libtorch, cuda, tools, python, test-packages or slurm" ;;
+      *) die "unknown group '$group': packages, libtorch, cuda, tools, python, plots, test-packages or slurm" ;;
     esac
   done
 }
