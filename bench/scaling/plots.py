@@ -224,7 +224,7 @@ def bubble(points):
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_xlabel("micro-batches of a step, m")
-    axes.set_ylabel("pipeline bubble, % of a step")
+    axes.set_ylabel("bubble, % of passes and waiting")
     axes.set_xlim(counts[0] / 1.2, counts[-1] * 1.35)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(7))

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from summary import table
+from summary import mfu_and_peak, table
 
 PICTURES = {
     "throughput": "Tokens a second over ranks",
@@ -74,7 +74,7 @@ def lines(result, folder):
     yield ""
     yield "tokens/s, step and MFU: medians over the runs of each run's median step; min, max: over the runs; a rank: tokens/s over ranks; m:"
     yield "micro-batches of a step; batch: sequences of a step. Efficiency: tokens/s a rank over that of the fewest ranks of the kind on their best grid."
-    yield f"MFU: {mfu_of(points)}."
+    yield f"MFU: {mfu_and_peak(runs[0])[0] or 'not computed'}."
     for name, text in PICTURES.items():
         if os.path.exists(os.path.join(folder, f"{name}.png")):
             yield ""
@@ -100,11 +100,6 @@ def lines(result, folder):
     yield f"    {points[-1]['runs'][0]['command']}"
 
 
-def mfu_of(points):
-    convention = points[0]["runs"][0]["mfu_of"] or "not computed"
-    return convention.split(" over ")[0]
-
-
 def devices(points):
     """What the runs say of device, threads and measured peak, one line for each rank count."""
     seen = {}
@@ -112,8 +107,8 @@ def devices(points):
         seen.setdefault(point["ranks"], point)
     for ranks, point in sorted(seen.items()):
         run = point["runs"][0]
-        peak = run["mfu_of"].split(" over ", 1)
-        limit = f"; peak {peak[1]}" if len(peak) == 2 else ""
+        peak = mfu_and_peak(run)[1]
+        limit = f"; peak {peak}" if peak else ""
         yield f"{ranks} rank{'s' * (ranks > 1)}{' (share cores)' if point['shared_cores'] else ''}", run["device"] + limit
 
 

@@ -9,6 +9,7 @@ for both. Standard library only.
 import csv
 import json
 import os
+import re
 import statistics
 import sys
 
@@ -49,6 +50,7 @@ def read_run(folder):
         stop(f"'{folder}/metrics.jsonl' has {len(steps)} steps after the warm-up, not {run['steps'] - run['warmup']}")
     for name in ("tokens_per_second", "step_ms", "mfu"):
         run[name] = statistics.median(line[name] for line in steps)
+    run["mfu_convention"] = steps[0].get("mfu_convention", "")
     times = os.path.join(folder, "step_times.json")
     if os.path.exists(times):
         with open(times, encoding="utf-8") as file:
@@ -61,7 +63,6 @@ def add_times(run, times):
     run["parts_ms"] = parts
     run["split_ms"] = {name: sum(parts.get(part, 0.0) for part in of) for name, of in SPLIT.items()}
     run["mean_step_ms"] = times["step_ms"]
-    run["mfu_convention"] = times["mfu_convention"]
     if run["pp"] > 1 and times.get("bubble"):
         run["bubble"], run["bubble_theory"] = times["bubble"]["measured"], times["bubble"]["theory"]
 
@@ -95,7 +96,6 @@ def summarise(runs):
     timed = [run for run in runs if "split_ms" in run]
     if timed:
         point["split_ms"] = {name: statistics.median(run["split_ms"][name] for run in timed) for name in SPLIT}
-        point["mfu_convention"] = timed[0]["mfu_convention"]
     if timed and "bubble" in timed[0]:
         point["bubble"] = spread(run["bubble"] for run in timed)
         point["bubble_theory"] = timed[0]["bubble_theory"]
@@ -174,6 +174,12 @@ def table(points):
         )  # fmt: skip
 
 
+def mfu_and_peak(run):
+    """How a run counts FLOPs, and the peak that its MFU is a share of, in its own words."""
+    counted, _, peak = re.sub(r",? over ", "|", run["mfu_of"], count=1).partition("|")
+    return counted, peak
+
+
 def main():
     folder = sys.argv[1]
     points = sorted((summarise(runs) for runs in read_points(folder).values()), key=order)
@@ -195,6 +201,7 @@ def main():
     for row in cells:
         left = (0, 2, 3)
         print("  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+    print(f"MFU: {mfu_and_peak(points[0]['runs'][0])[0] or 'not computed'}")
     if any(point["shared_cores"] for point in points):
         print("* ranks share cores: an efficiency would say nothing of a machine that has a core for each")
 
