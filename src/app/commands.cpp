@@ -23,13 +23,15 @@ int print(int argc, char** argv, const std::string& text) {
 }  // namespace
 
 std::span<const Command> commands() {
-  static const std::array<Command, 7> kCommands = {{
+  static const std::array<Command, 8> kCommands = {{
       {"pretrain", "[options]", "train; under mpirun or srun on many ranks, alone on one",
        pretrain},
       {"evaluate", "[options] FILE|FOLDER", "loss of a checkpoint on validation data, on any grid",
        evaluate},
       {"checkpoint", "COMMAND ...", "look into checkpoints, verify, compare and prune them",
        checkpoint},
+      {"bench", "collectives [options] [VERB...]",
+       "time and check collectives on any axis of a grid: nccl-tests' table", bench},
       {"presets", "", "list named model shapes with parameters and memory", list_presets},
       {"help", "[CHAPTER]", "the guide: parallelism, checkpoints, data, slurm, performance", help},
       {"completion", "", "print a script that completes all of this in bash", print_completion},

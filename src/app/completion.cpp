@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cuboid/app/bench_arguments.hpp"
 #include "cuboid/app/checkpoint_command.hpp"
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/guide.hpp"
@@ -37,6 +38,8 @@ _cuboid() {
     words='{commands} --help --version'
   elif [[ $command == checkpoint ]] && ((COMP_CWORD == 2)); then
     words='{checkpoint_commands} --help'
+  elif [[ $command == bench ]] && ((COMP_CWORD == 2)); then
+    words='collectives --help'
   elif [[ $command == help ]]; then
     ((COMP_CWORD == 2)) && words='{chapters}'
   else
@@ -119,7 +122,9 @@ std::string value_cases() {
     if (std::ranges::find(one.patterns, pattern) == one.patterns.end())
       one.patterns.push_back(pattern);
   };
-  for (const char* const command : {"pretrain", "evaluate"}) {
+  for (const BenchOption& option : bench_options())
+    add("bench", option.name, proposals(option.value_name));
+  for (const char* const command : {"pretrain", "evaluate", "bench"}) {
     for (const Option* option : options_of(command)) {
       add(command, option->name, proposals(option->value_name));
       for (const OptionAlias& alias : option->aliases)
@@ -142,8 +147,12 @@ std::string value_cases() {
 
 std::string option_cases() {
   std::string text;
-  for (const char* const command : {"pretrain", "evaluate"}) {
+  for (const char* const command : {"pretrain", "evaluate", "bench"}) {
     std::vector<std::string> names;
+    if (command == std::string("bench")) {
+      for (const BenchOption& option : bench_options()) names.push_back("--" + option.name);
+      for (const Collective verb : all_collectives()) names.emplace_back(name_of(verb));
+    }
     for (const Option* option : options_of(command)) names.push_back("--" + option->name);
     for (const GeneralOption* option : general_options_of(command))
       names.push_back("--" + option->name);

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cuboid/app/bench_arguments.hpp"
 #include "cuboid/app/checkpoint_command.hpp"
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/guide.hpp"
@@ -18,7 +19,9 @@ using Entry = std::pair<std::string_view, std::string_view>;
 
 constexpr std::array<Entry, 7> kExitCodes = {{
     {"0", "Done."},
-    {"1", "A library or the machine failed: MPI, NCCL, CUDA, HDF5, the disk."},
+    {"1",
+     "A library or the machine failed: MPI, NCCL, CUDA, HDF5, the disk; cuboid bench collectives: "
+     "a result is wrong."},
     {"2", "Usage: options, files, folders; damaged checkpoints."},
     {"3", "cuboid checkpoint diff: the checkpoints differ."},
     {"5", "The training diverged; the last checkpoint is from before."},
@@ -100,6 +103,21 @@ std::string checkpoint_sections() {
   return text;
 }
 
+std::string bench_section() {
+  std::string text = escaped(
+      "Times collectives over message sizes and prints the table of nccl-tests, whose options it "
+      "takes, beside those of cuboid pretrain that say which grid, device and backend. VERB: ");
+  for (const Collective verb : all_collectives()) text += escaped(name_of(verb)) + " ";
+  text += "(all).\n";
+  for (const BenchOption& option : bench_options()) {
+    const std::string letter =
+        option.letter == '\0' ? "" : bold_words(std::string("-") + option.letter) + ", ";
+    text += item(letter + option_term(option.name, option.value_name),
+                 option.help + ". [" + option.legal + "]");
+  }
+  return text;
+}
+
 template <typename Entries>
 std::string section(const std::string& title, const Entries& entries) {
   std::string text = ".SH " + title + "\n";
@@ -133,6 +151,7 @@ std::string man_page() {
     text += item(bold_words("cuboid " + command.name), command.summary + ".");
   text += ".SH OPTIONS OF CUBOID PRETRAIN\n" + option_sections();
   text += ".SH CUBOID CHECKPOINT\n" + checkpoint_sections();
+  text += ".SH CUBOID BENCH COLLECTIVES\n" + bench_section();
   text += section("EXIT STATUS", kExitCodes) + section("ENVIRONMENT", kVariables);
   text += ".SH GUIDE\n";
   for (const Chapter& chapter : chapters())

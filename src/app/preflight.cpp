@@ -37,36 +37,6 @@ int agree_minimum(MPI_Comm world, int value) {
   return value;
 }
 
-// Ranks may be started differently by mistake (an MPMD launch, a response file that differs
-// between nodes).
-void require_same_options(MPI_Comm world, const Config& config) {
-  auto hash = static_cast<unsigned long long>(config_hash(config));
-  unsigned long long of_first = hash;
-  check_mpi(MPI_Bcast(&of_first, 1, MPI_UNSIGNED_LONG_LONG, 0, world));
-  int rank = 0;
-  int size = 0;
-  check_mpi(MPI_Comm_rank(world, &rank));
-  check_mpi(MPI_Comm_size(world, &size));
-  const int first_different = agree_minimum(world, hash == of_first ? size : rank);
-  if (first_different == size) return;
-  throw UsageError(
-      format("the options of rank %d differ from those of rank 0: start all ranks "
-             "with the same command line and the same --config file",
-             first_different));
-}
-
-// A GPU counts only where every rank sees one.
-DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted,
-                           std::vector<std::string>& problems) {
-  if (wanted == DeviceChoice::kCpu) return wanted;
-  const bool everywhere = agree_minimum(world, cuda_device_count()) > 0;
-  if (wanted == DeviceChoice::kCuda && !everywhere) {
-    problems.emplace_back(
-        "--device cuda: not every rank sees a CUDA device; legal here are cpu and auto");
-  }
-  return everywhere ? DeviceChoice::kCuda : DeviceChoice::kCpu;
-}
-
 // Looks at the data; its facts where it can be read at all.
 std::optional<DataInfo> inspect(const Config& config, std::vector<std::string>& problems) {
   try {
@@ -123,10 +93,40 @@ void choose_resume(const Config& config, bool is_resolved, Preflight& result,
 
 }  // namespace
 
+// Ranks may be started differently by mistake (an MPMD launch, a response file that differs
+// between nodes).
+void require_same_options(MPI_Comm world, std::uint64_t my_hash) {
+  auto hash = static_cast<unsigned long long>(my_hash);
+  unsigned long long of_first = hash;
+  check_mpi(MPI_Bcast(&of_first, 1, MPI_UNSIGNED_LONG_LONG, 0, world));
+  int rank = 0;
+  int size = 0;
+  check_mpi(MPI_Comm_rank(world, &rank));
+  check_mpi(MPI_Comm_size(world, &size));
+  const int first_different = agree_minimum(world, hash == of_first ? size : rank);
+  if (first_different == size) return;
+  throw UsageError(
+      format("the options of rank %d differ from those of rank 0: start all ranks "
+             "with the same command line and the same --config file",
+             first_different));
+}
+
+// A GPU counts only where every rank sees one.
+DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted,
+                           std::vector<std::string>& problems) {
+  if (wanted == DeviceChoice::kCpu) return wanted;
+  const bool everywhere = agree_minimum(world, cuda_device_count()) > 0;
+  if (wanted == DeviceChoice::kCuda && !everywhere) {
+    problems.emplace_back(
+        "--device cuda: not every rank sees a CUDA device; legal here are cpu and auto");
+  }
+  return everywhere ? DeviceChoice::kCuda : DeviceChoice::kCpu;
+}
+
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
                              const NodeMap& nodes, const Timer& since_start, Purpose purpose) {
   const MPI_Comm world = session.world();
-  require_same_options(world, parsed.config);
+  require_same_options(world, config_hash(parsed.config));
   Preflight result{.config = parsed.config, .warnings = {}, .lock = {}, .resume = {}};
   Config& config = result.config;
   std::vector<std::string> problems = parsed.problems;

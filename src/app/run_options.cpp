@@ -4,14 +4,16 @@
 #include <array>
 #include <map>
 
+#include "cuboid/app/bench_arguments.hpp"
 #include "cuboid/base/text.hpp"
 
 namespace cuboid {
 namespace {
 
 bool takes(const std::string& command, const std::string& option) {
-  const auto names = evaluation_options();
-  return command == "pretrain" || std::ranges::find(names, option) != names.end();
+  if (command == "pretrain") return true;
+  const auto names = command == "bench" ? bench_run_options() : evaluation_options();
+  return std::ranges::find(names, option) != names.end();
 }
 
 // Whether the word after "--name" is its value.

@@ -15,7 +15,7 @@ contains() { # NAME TEXT FILE
 # --- commands and chapters ---------------------------------------------------------------------
 "$program" --help >"$work/help"
 commands=$(sed -nE 's/^  cuboid ([a-z]+) .*/\1/p' "$work/help" | sort -u | paste -sd' ')
-expect "commands" "checkpoint completion evaluate help man presets pretrain" "$commands"
+expect "commands" "bench checkpoint completion evaluate help man presets pretrain" "$commands"
 run 1 foo
 expect "an unknown command" "2" "$rc"
 contains "legal commands" "legal are pretrain, evaluate, checkpoint" "$work/err"
@@ -33,6 +33,7 @@ for command in "checkpoint info" "checkpoint verify" "checkpoint diff" "checkpoi
   # shellcheck disable=SC2086  # two words
   "$program" $command --help >>"$work/options"
 done
+"$program" bench collectives --help >"$work/bench_options"
 for chapter in parallelism checkpoints data slurm performance; do
   run 1 help "$chapter"
   expect "chapter $chapter" "0" "$rc"
@@ -45,6 +46,7 @@ for chapter in parallelism checkpoints data slurm performance; do
       # Of mpirun, srun and sbatch.
       --bind-to | --map-by | --mpi | --nodes | --signal) continue ;;
     esac
+    grep -qF -- "$option" "$work/bench_options" && { ok; continue; }
     contains "option $option of chapter $chapter" "$option" "$work/options"
   done
   mapfile -t paths < <(grep -oE '(jobs|env|bench)/[a-z_/]+\.[a-z]+' "$work/chapter" | sort -u
@@ -66,6 +68,11 @@ if command -v groff >/dev/null; then
   mapfile -t options < <(grep -oE '^  --[a-z0-9-]+' "$work/options" | sort -u)
   for option in "${options[@]}"; do
     contains "option $option in the manual page" "$option" "$work/page"
+  done
+  mapfile -t options < <(sed -nE 's/^  (-[a-z] \[ )?(--[a-z0-9_-]+).*/\2/p' "$work/bench_options")
+  ((${#options[@]} >= 19)) || fail "options of bench collectives" "${options[*]}"
+  for option in "${options[@]}"; do
+    contains "option $option of bench collectives in the manual page" "$option" "$work/page"
   done
   contains "exit codes in the manual page" "Stopped early" "$work/page"
 else
@@ -92,6 +99,16 @@ expect "numbers are not proposed" "" "$(proposed cuboid pretrain --num-layers ''
 expect "evaluate takes no learning rate" "" "$(proposed cuboid evaluate --learn)"
 expect "commands of checkpoint" "verify" "$(proposed cuboid checkpoint v)"
 expect "options of checkpoint" "--keep-last --keep-every" "$(proposed cuboid checkpoint prune --keep)"
+mapfile -t options < <(sed -nE 's/^  (-[a-z] \[ )?(--[a-z0-9_-]+).*/\2/p' "$work/bench_options")
+for option in "${options[@]}"; do
+  expect "$option of bench collectives completes" "$option" "$(complete_words cuboid bench collectives "$option" | grep -x -- "$option")"
+done
+expect "benchmarks complete" "collectives" "$(proposed cuboid bench c)"
+expect "verbs complete" "all_reduce all_gather" "$(proposed cuboid bench collectives all_)"
+expect "values of bench complete" "sum max min all" "$(proposed cuboid bench collectives --op '')"
+expect "axes complete" "tp" "$(proposed cuboid bench collectives --axis t)"
+expect "shared options complete" "mpi" "$(proposed cuboid bench collectives --comm-backend m)"
+expect "bench takes no learning rate" "" "$(proposed cuboid bench collectives --learn)"
 expect "chapters complete" "data" "$(proposed cuboid help d)"
 mkdir "$work/folder"
 touch "$work/folder/run.conf" "$work/folder/words.rsp"

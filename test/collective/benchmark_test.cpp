@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "collective/falsifier.hpp"
 #include "cuboid/collective/backend.hpp"
 #include "cuboid/collective/bfloat16.hpp"
 #include "cuboid/collective/check_data.hpp"
@@ -18,9 +19,8 @@
 namespace cuboid {
 namespace {
 
-constexpr Collective kAll[] = {Collective::kAllReduce, Collective::kAllGather,
-                               Collective::kReduceScatter, Collective::kBroadcast,
-                               Collective::kSendReceive};
+using test::Falsifier;
+
 constexpr DType kTypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kInt64,
                             DType::kUInt8};
 constexpr ReduceOp kOps[] = {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin};
@@ -92,45 +92,6 @@ TEST(CheckData, DiffersBetweenRanksElementsAndRounds) {
   EXPECT_GT(differing(message(0, 0, 0), message(0, 0, 1)), 900);
 }
 
-// Passes everything on to MPI, then changes what this rank has received.
-class Falsifier final : public Communicator {
- public:
-  using Change = std::function<void(std::byte* data, std::size_t bytes)>;
-  Falsifier(Communicator& real, Change change)
-      : Communicator(real.rank(), real.size(), "false"), real_(real), change_(std::move(change)) {}
-
-  PendingWork start_all_reduce(Buffer inout, ReduceOp op) override {
-    return after(real_.start_all_reduce(inout, op), inout);
-  }
-  PendingWork start_all_gather(ConstBuffer send, Buffer receive,
-                               std::span<const std::int64_t> counts) override {
-    return after(real_.start_all_gather(send, receive, counts), receive);
-  }
-  PendingWork start_reduce_scatter(ConstBuffer send, Buffer receive, ReduceOp op,
-                                   std::span<const std::int64_t> counts) override {
-    return after(real_.start_reduce_scatter(send, receive, op, counts), receive);
-  }
-  PendingWork start_broadcast(Buffer inout, int root) override {
-    return after(real_.start_broadcast(inout, root), inout);
-  }
-  PendingWork start_exchange(std::span<const Transfer> transfers) override {
-    Buffer received;
-    for (const Transfer& one : transfers)
-      if (one.kind == Transfer::Kind::kReceive) received = one.buffer;
-    return after(real_.start_exchange(transfers), received);
-  }
-  void barrier() override { real_.barrier(); }
-
- private:
-  PendingWork after(PendingWork work, Buffer received) {
-    work->wait();
-    change_(static_cast<std::byte*>(received.data), received.bytes());
-    return work;
-  }
-  Communicator& real_;
-  Change change_;
-};
-
 class CollectiveBenchmarkTest : public testing::Test {
  protected:
   void SetUp() override { comm_ = make_communicator(Backend::kMpi, MPI_COMM_WORLD, "test"); }
@@ -141,7 +102,7 @@ class CollectiveBenchmarkTest : public testing::Test {
   // Every case of this many bytes a rank (at most).
   template <typename Visit>
   void for_each_case(std::int64_t bytes, Visit&& visit) {
-    for (const Collective collective : kAll) {
+    for (const Collective collective : all_collectives()) {
       for (const DType dtype : kTypes) {
         for (const ReduceOp op : kOps) {
           if (reduces(collective) ? dtype == DType::kUInt8 : op != ReduceOp::kSum) continue;

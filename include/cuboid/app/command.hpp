@@ -33,6 +33,7 @@ std::span<const Command> commands();
 int pretrain(int argc, char** argv);
 int evaluate(int argc, char** argv);
 int checkpoint(int argc, char** argv);    // "cuboid checkpoint COMMAND ...", without MPI
+int bench(int argc, char** argv);         // "cuboid bench collectives ..."
 int list_presets(int argc, char** argv);  // without MPI, as are those below
 int help(int argc, char** argv);          // "cuboid help CHAPTER"
 int print_completion(int argc, char** argv);

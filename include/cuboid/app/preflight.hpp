@@ -34,4 +34,13 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
                              const NodeMap& nodes, const Timer& since_start,
                              Purpose purpose = Purpose::kTrain);
 
+// Collective over `world`. Ranks may be started differently by mistake (an MPMD launch, a response
+// file that differs between nodes): throws UsageError, the same on all ranks, naming the first rank
+// whose options have another hash.
+void require_same_options(MPI_Comm world, std::uint64_t hash);
+
+// Collective over `world`. A GPU counts only where every rank sees one; a problem where it was
+// asked for by name and there is none.
+DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted, std::vector<std::string>& problems);
+
 }  // namespace cuboid

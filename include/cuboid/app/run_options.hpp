@@ -14,7 +14,7 @@ namespace cuboid {
 // Names of what `cuboid evaluate` takes, options and general options.
 std::span<const std::string> evaluation_options();
 
-// In canonical order; `command` is "pretrain" (all of them) or "evaluate".
+// In canonical order; `command` is "pretrain" (all of them), "evaluate" or "bench".
 std::vector<const Option*> options_of(const std::string& command);
 std::vector<const GeneralOption*> general_options_of(const std::string& command);
 

@@ -2,6 +2,7 @@
 // be compared with its own.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -14,6 +15,11 @@ enum class Collective : unsigned char {
   kBroadcast,
   kSendReceive,  // each rank sends to the next and receives from the one before: a ring
 };
+
+constexpr std::array<Collective, 5> all_collectives() {
+  return {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
+          Collective::kBroadcast, Collective::kSendReceive};
+}
 
 constexpr std::string_view name_of(Collective collective) {
   switch (collective) {

@@ -43,6 +43,15 @@ Checkpoints
 
 Measuring
 
+  cuboid bench collectives times all_reduce and its kin over message sizes, on
+  the ranks, the backend and the axis of the grid that a run would use, and
+  prints nccl-tests' table. Its bus bandwidth compares with what the link is
+  sold as; every result is checked, too:
+
+    mpirun -np 8 cuboid bench collectives -b 8 -e 1G -f 4
+    mpirun -np 8 cuboid bench collectives all_reduce --axis tp
+        --tensor-parallel-size 4
+
   make bench builds the benchmarks; bench/README.md explains them.
   jobs/scaling_sweep.sbatch measures how a run scales; bench/peers/compare.sh
   runs the same model in PyTorch.
