@@ -2,6 +2,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <utility>
@@ -77,9 +78,9 @@ std::pair<double, std::string> find_peak(const Config& config, Communicator& con
   const double flops =
       flops_per_token(config.model, convention, config.parallel.tensor_parallel_size);
   return {peak, format("MFU: %s = %s FLOPs a token, over %.3g TFLOP/s, %s %d rank%s in %s\n",
-                       std::string(formula_of(convention)).c_str(), short_count(flops).c_str(),
-                       peak * 1e-12, source.c_str(), ranks, ranks == 1 ? "" : "s",
-                       fp32 ? "fp32" : "bf16")};
+                       std::string(formula_of(convention)).c_str(),
+                       grouped(std::llround(flops)).c_str(), peak * 1e-12, source.c_str(), ranks,
+                       ranks == 1 ? "" : "s", fp32 ? "fp32" : "bf16")};
 }
 
 TextPairs option_pairs(const Config& config) {
