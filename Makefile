@@ -53,11 +53,12 @@ upto    = $(if $(filter $(1),$(firstword $(2) $(1))),$(1),$(firstword $(2)) $(ca
 archives = $(foreach m,$(call reverse,$(call upto,$(1),$(MODULES))),$(if $(call sources,src/$(m)),$(B)/lib/libcuboid_$(m).a))
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
 TESTS   := $(patsubst %.cpp,$(B)/%,$(sort $(shell find test -name '*_test.cpp')))
-BENCHES := $(patsubst %.cpp,$(B)/%,$(sort $(shell find bench -name '*_bench.cpp')))
+# The benchmarks of a module are one program: bench/model/*.cpp make build/release/bench/model_bench.
+BENCHES := $(sort $(patsubst %/,$(B)/%_bench,$(dir $(shell find bench -name '*_bench.cpp'))))
 SHIM    := $(B)/test/faults/libfaultshim.so
 READY   := $(DEPS_DIR)/ready
 
-.PHONY: all setup train test test-faults test-hosts test-slurm mutants lint format check-env paths gpu-check bench install uninstall clean help FORCE
+.PHONY: all setup train test test-faults test-hosts test-slurm mutants lint format check-env paths gpu-check bench bench-programs install uninstall clean help FORCE
 all: bin/cuboid  ## build bin/cuboid (MODE=release, debug or sanitize)
 
 setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
@@ -67,7 +68,7 @@ setup:  ## install what is missing: Debian packages, LibTorch, a CUDA compiler
 train: bin/cuboid  ## train on a 2x2x2 grid of CPU ranks (ARGS="..." goes to cuboid pretrain)
 	@jobs/demo.sh $(ARGS)
 
-test: all $(TESTS) mutants $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
+test: all $(TESTS) $(BENCHES) mutants $(SHIM)  ## run every test at every rank count (ONLY=pattern for some)
 	@env/setup.sh python plots test-packages slurm
 	@MODE=$(MODE) test/run.sh '$(ONLY)'
 
@@ -102,7 +103,10 @@ paths:
 gpu-check: all $(TESTS)  ## prove the GPU paths, on a machine with a GPU
 	@MODE=$(MODE) test/gpu_check.sh
 
-bench: all $(BENCHES)  ## build the benchmarks (bench/README.md says how to run them)
+bench: bench-programs  ## measure this machine, five minutes: bench/results/HOST-DATE.json (ONLY=pattern for some, ARGS)
+	@MODE=$(MODE) bench/run.sh $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+
+bench-programs: all $(BENCHES)  ## build the benchmarks (bench/README.md says how to run them one by one)
 
 # Root in the checkout of somebody else (sudo make install) takes what that user has built.
 install: $(if $(shell test -O Makefile && echo own),bin/cuboid $(B)/lib/libcuboid.a)  ## copy program, library, scripts and pages to DESTDIR/PREFIX
@@ -172,7 +176,7 @@ module = $(word 2,$(subst /, ,$(1)))
 helpers = $(patsubst %,$(B)/%.o,$(filter-out %_test.cpp,$(wildcard $(1)*.cpp)))
 $(B)/test/%_test: $(B)/test/%_test.cpp.o $(B)/test/main.cpp.o $$(call helpers,test/$$(dir $$*)) $$(call archives,$$(call module,test/$$*))
 	$(call link,-lgtest)
-$(B)/bench/%_bench: $(B)/bench/%_bench.cpp.o $(B)/bench/main.cpp.o $$(call archives,$$(call module,bench/$$*))
+$(B)/bench/%_bench: $(call objects,bench/harness) $(B)/bench/main.cpp.o $$(call objects,bench/$$*) $$(call archives,app)
 	$(call link,-lbenchmark)
 # Reads damaged checkpoints under sanitizers, so it is built of the few modules that read files.
 $(B)/test/checkpoint/mutants/mutants: $(call objects,test/checkpoint/mutants src/base src/grid src/checkpoint)

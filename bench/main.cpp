@@ -1,51 +1,88 @@
-// Google Benchmark under MPI: all ranks run the same benchmarks, rank 0 reports.
-// A benchmark that communicates must run the same number of iterations on every rank
-// (->Iterations(n)), and should report the slowest rank's time (->UseManualTime()).
+// Google Benchmark under MPI: all ranks run the same benchmarks, rank 0 reports. Beside Google
+// Benchmark's options: --all (every size and shape), --device=auto|cpu|cuda.
 #include <benchmark/benchmark.h>
-#include <mpi.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <ostream>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "cuboid/base/error.hpp"
+#include "harness/measure.hpp"
+#include "harness/reporter.hpp"
+
+namespace cuboid::harness {
 namespace {
 
 class SilentReporter : public benchmark::BenchmarkReporter {
  public:
+  SilentReporter() {
+    SetOutputStream(&nowhere_);
+    SetErrorStream(&nowhere_);
+  }
   bool ReportContext(const Context& /*context*/) override { return true; }
   void ReportRuns(const std::vector<Run>& /*runs*/) override {}
+
+ private:
+  std::ostream nowhere_{nullptr};
 };
 
+// Google Benchmark's own reporters where another format than the table is asked for.
+bool wants_table(const std::vector<std::string>& arguments) {
+  return std::ranges::none_of(arguments, [](const std::string& argument) {
+    return argument.starts_with("--benchmark_format=") && argument != "--benchmark_format=console";
+  });
+}
+
+int run(const MpiSession& session, std::vector<std::string> arguments) {
+  const Settings settings = take_settings(arguments);
+  const bool table = wants_table(arguments);
+  // Rank 0 alone writes the output file, and speaks.
+  if (session.rank() != 0)
+    std::erase_if(arguments, [](const std::string& argument) {
+      return argument.starts_with("--benchmark_out") || argument == "--help";
+    });
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  int argc = static_cast<int>(argv.size());
+  argv.push_back(nullptr);
+  benchmark::Initialize(&argc, argv.data());
+  if (argc > 1)
+    throw UsageError("'" + std::string(argv[1]) +
+                     "' is no option; legal: --all, --device=auto|cpu|cuda and those of Google "
+                     "Benchmark, which --help lists");
+
+  World world(session, settings);
+  set_world(&world);
+  world.add_context();
+  Registration::run_all();
+  SilentReporter silent;
+  TableReporter console(world.description());
+  if (session.rank() != 0)
+    benchmark::RunSpecifiedBenchmarks(&silent);
+  else if (table)
+    benchmark::RunSpecifiedBenchmarks(&console);
+  else
+    benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  set_world(nullptr);
+  return 0;
+}
+
 }  // namespace
+}  // namespace cuboid::harness
 
 int main(int argc, char** argv) {
-  int provided = 0;
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
-  int rank = 0;
-  int size = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  // Rank 0 alone writes the output file.
-  std::vector<char*> arguments;
-  for (char* argument : std::vector<char*>(argv, argv + argc)) {
-    if (rank == 0 || !std::string_view(argument).starts_with("--benchmark_out")) {
-      arguments.push_back(argument);
-    }
+  const cuboid::MpiSession session(&argc, &argv);
+  try {
+    return cuboid::harness::run(session, {argv, argv + argc});
+  } catch (const cuboid::UsageError& error) {
+    if (session.rank() == 0) std::fprintf(stderr, "%s: error: %s\n", argv[0], error.what());
+    return 2;  // all ranks have the same command line
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: error on rank %d: %s\n", argv[0], session.rank(), error.what());
+    session.abort(1);
   }
-  int count = static_cast<int>(arguments.size());
-  arguments.push_back(nullptr);
-  benchmark::Initialize(&count, arguments.data());
-  const bool unknown = benchmark::ReportUnrecognizedArguments(count, arguments.data());
-  if (!unknown) {
-    benchmark::AddCustomContext("ranks", std::to_string(size));
-    SilentReporter silent;
-    if (rank == 0) {
-      benchmark::RunSpecifiedBenchmarks();
-    } else {
-      benchmark::RunSpecifiedBenchmarks(&silent);
-    }
-  }
-  benchmark::Shutdown();
-  MPI_Finalize();
-  return unknown ? 1 : 0;
 }

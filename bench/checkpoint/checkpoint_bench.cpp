@@ -1,15 +1,14 @@
 // Saving and loading beside what the file system gives to as many bytes, in one run, in the current
-// folder. dd: the program, on rank 0, with fsync (written) or into /dev/null (read). mpiio: one
-// collective MPI-IO call of all ranks for equal parts, with MPI_File_sync. rows, columns, blocks
-// (columns of rows), replicas (every rank holds all; they share the writing): how the ranks hold
-// each tensor. cold: the system has forgotten the file before; warm: it has all of it in memory.
-// digest: the checksums alone.
+// folder; the limit is the better of dd and mpiio. dd: the program, on rank 0, with fsync (written)
+// or into /dev/null (read). mpiio: one collective MPI-IO call of all ranks for equal parts, with
+// MPI_File_sync. rows, columns, blocks (columns of rows), replicas (every rank holds all; they
+// share the writing): how the ranks hold each tensor. cold: the system has forgotten the file
+// before; warm: it has all of it in memory. digest: the checksums alone.
 //
 // All things are measured in turn, in another order each round, so that what else the machine does
-// hits all alike; reported are medians. Counters: MiB/s of the file's bytes (of_best: divided by
-// the better of dd and mpiio), the slowest and the fastest round, and the memory that a save takes
-// beyond the rank's own. CUBOID_BENCH_MIB (256) and CUBOID_BENCH_ROUNDS (9) change the size.
-#include <benchmark/benchmark.h>
+// hits all alike; that takes place before the first one that is reported. bytes: the file's.
+// extra_bytes: memory that a save takes beyond the rank's own. CUBOID_BENCH_MIB (256) and
+// CUBOID_BENCH_ROUNDS (9) change the size.
 #include <mpi.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -17,20 +16,20 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "cuboid/base/timer.hpp"
+#include "../harness/measure.hpp"
+#include "../harness/memory.hpp"
 #include "cuboid/checkpoint/digest.hpp"
 #include "cuboid/checkpoint/load.hpp"
 #include "cuboid/checkpoint/save.hpp"
 #include "cuboid/checkpoint/scan.hpp"
 
-namespace cuboid {
+namespace cuboid::harness {
 namespace {
 
 constexpr std::int64_t kMib = std::int64_t{1} << 20;
@@ -38,20 +37,6 @@ constexpr std::int64_t kSide = 2048;  // of a tensor: 16 MiB
 constexpr const char* kFile = "checkpoint_bench.h5";
 constexpr const char* kPlain = "checkpoint_bench.raw";
 
-int rank_of_world() {
-  int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  return rank;
-}
-int size_of_world() {
-  int size = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  return size;
-}
-std::int64_t setting(const char* name, std::int64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::stoll(text) : otherwise;
-}
 std::int64_t num_tensors() {
   static const std::int64_t kCount =
       std::max<std::int64_t>(1, setting("CUBOID_BENCH_MIB", 256) * kMib / (kSide * kSide * 4));
@@ -65,12 +50,12 @@ enum class Holding { kRows, kColumns, kBlocks, kReplicas };
 
 Box box_of(Holding holding) {
   Box box = whole(std::vector{kSide, kSide});
-  const int num_columns = holding == Holding::kColumns ? size_of_world()
-                          : holding == Holding::kBlocks && size_of_world() % 2 == 0 ? 2
-                                                                                    : 1;
+  const int num_columns = holding == Holding::kColumns                             ? world().size()
+                          : holding == Holding::kBlocks && world().size() % 2 == 0 ? 2
+                                                                                   : 1;
   if (holding == Holding::kReplicas) return box;
-  const Range rows = even_part(kSide, size_of_world() / num_columns, rank_of_world() / num_columns);
-  const Range columns = even_part(kSide, num_columns, rank_of_world() % num_columns);
+  const Range rows = even_part(kSide, world().size() / num_columns, world().rank() / num_columns);
+  const Range columns = even_part(kSide, num_columns, world().rank() % num_columns);
   return {{rows.begin, columns.begin}, {rows.size(), columns.size()}};
 }
 
@@ -86,7 +71,7 @@ struct State {
                         .extent = box.extent,
                         .data = buffer_of(std::span(values.back()))});
       if (holding != Holding::kReplicas) continue;
-      shares.push_back(share_of(slices.back(), size_of_world(), rank_of_world()));
+      shares.push_back(share_of(slices.back(), world().size(), world().rank()));
     }
   }
   [[nodiscard]] const std::vector<TensorSlice>& saved() const {
@@ -98,7 +83,7 @@ struct State {
 
 Metadata metadata_of_bench() {
   Metadata metadata;
-  metadata.grid = {.dp = size_of_world(), .tp = 1, .pp = 1};
+  metadata.grid = {.dp = world().size(), .tp = 1, .pp = 1};
   return metadata;
 }
 
@@ -116,7 +101,7 @@ void sum_up(const State& state) {
 
 // Runs a program on rank 0.
 void run_on_first(std::vector<std::string> arguments) {
-  if (rank_of_world() != 0) return;
+  if (world().rank() != 0) return;
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -136,16 +121,16 @@ void dd_read() {
 
 // MPI counts in ints: so many bytes of this rank's part at a time.
 void for_part(const std::function<void(std::int64_t offset, int count)>& move) {
-  const Range part = even_part(bytes_in_all(), size_of_world(), rank_of_world());
+  const Range part = even_part(bytes_in_all(), world().size(), world().rank());
   const std::int64_t step = 512 * kMib;
-  const std::int64_t most = (bytes_in_all() + size_of_world() - 1) / size_of_world();
+  const std::int64_t most = (bytes_in_all() + world().size() - 1) / world().size();
   for (std::int64_t at = 0; at < most; at += step)
     move(part.begin + std::min(at, part.size()),
          static_cast<int>(std::clamp<std::int64_t>(part.size() - at, 0, step)));
 }
 std::vector<std::byte>& block() {
   static std::vector<std::byte> bytes(static_cast<std::size_t>(
-      std::min((bytes_in_all() + size_of_world() - 1) / size_of_world(), 512 * kMib)));
+      std::min((bytes_in_all() + world().size() - 1) / world().size(), 512 * kMib)));
   return bytes;
 }
 void mpiio_write() {
@@ -168,8 +153,8 @@ void mpiio_read() {
 
 void remove_files() {
   MPI_Barrier(MPI_COMM_WORLD);
-  if (rank_of_world() == 0) ::unlink(kFile);
-  if (rank_of_world() == 0) ::unlink(kPlain);
+  if (world().rank() == 0) ::unlink(kFile);
+  if (world().rank() == 0) ::unlink(kPlain);
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
@@ -178,7 +163,7 @@ struct Measured {
   std::function<void()> prepare;
   std::function<void()> run;
   std::vector<double> seconds;  // of the slowest rank, by round
-  double extra_mib = 0;
+  double extra_bytes = 0;
   [[nodiscard]] double median() const {
     auto sorted = seconds;
     std::ranges::sort(sorted);
@@ -221,31 +206,15 @@ std::vector<Measured> things_to_measure() {
 double seconds_of(const Measured& thing) {
   if (thing.name.starts_with("load") && ::access(kFile, F_OK) != 0) save(State(Holding::kRows));
   thing.prepare();
-  MPI_Barrier(MPI_COMM_WORLD);
-  const Timer timer;
-  thing.run();
-  double seconds = timer.seconds();
-  MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return seconds;
-}
-
-// "VmHWM" or "VmRSS" of this process.
-double memory_mib(const std::string& what) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(what)) return std::stod(line.substr(what.size() + 1)) / 1024;
-  return 0;
+  return slowest(thing.run);
 }
 
 // The rise of the peak, of the rank where it is highest.
-double extra_mib_of(const Measured& thing) {
+double extra_bytes_of(const Measured& thing) {
   thing.prepare();
-  std::ofstream("/proc/self/clear_refs") << 5;  // the peak begins anew
-  const double before = memory_mib("VmRSS");
+  const double before = restart_peak_bytes();
   thing.run();
-  double extra = memory_mib("VmHWM") - before;
-  MPI_Allreduce(MPI_IN_PLACE, &extra, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return extra;
+  return world().largest(peak_bytes() - before);
 }
 
 const std::vector<Measured>& measurements() {
@@ -253,7 +222,7 @@ const std::vector<Measured>& measurements() {
     auto all = things_to_measure();
     for (Measured& thing : all)
       if (thing.name.starts_with("save") && !thing.is_reference())
-        thing.extra_mib = extra_mib_of(thing);
+        thing.extra_bytes = extra_bytes_of(thing);
     std::vector<std::size_t> order(all.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed): the same on all ranks
@@ -267,7 +236,7 @@ const std::vector<Measured>& measurements() {
   return kMeasured;
 }
 
-void report(benchmark::State& state, const std::string& name) {
+void report_one(benchmark::State& state, const std::string& name) {
   const Measured* mine = nullptr;
   double best = 0;
   for (const Measured& other : measurements()) {
@@ -275,32 +244,23 @@ void report(benchmark::State& state, const std::string& name) {
     if (other.is_reference() && name.starts_with(other.group() + "/"))
       best = best == 0 ? other.median() : std::min(best, other.median());
   }
-  for (auto _ : state) state.SetIterationTime(mine->median());
-  const double mib = static_cast<double>(bytes_in_all()) / static_cast<double>(kMib);
-  state.counters["MiB/s"] = mib / mine->median();
-  state.counters["slowest"] = mib / *std::ranges::max_element(mine->seconds);
-  state.counters["fastest"] = mib / *std::ranges::min_element(mine->seconds);
-  if (mine->is_reference() || best == 0) return;
-  state.counters["of_best"] = best / mine->median();
-  if (name.starts_with("save")) state.counters["extra_MiB"] = mine->extra_mib;
+  const Times times = report(state, mine->seconds);
+  const auto bytes = static_cast<double>(bytes_in_all());
+  const bool has_limit = !mine->is_reference() && best > 0;
+  set_rate(state, times, "bytes", bytes, {"dd or MPI-IO", has_limit ? bytes / best : 0});
+  if (name.starts_with("save") && has_limit) state.counters["extra_bytes"] = mine->extra_bytes;
 }
 
-// Before main, like every BENCHMARK(); what it could throw is lack of memory.
-// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
-const bool kRegistered = [] {
-  const auto add = [](const std::string& name) {
-    benchmark::RegisterBenchmark(name.c_str(),
-                                 [name](benchmark::State& state) { report(state, name); })
-        ->Iterations(1)
-        ->UseManualTime()
-        ->Unit(benchmark::kMillisecond);
+void register_all() {
+  const auto add_one = [](const std::string& name) {
+    add(name, [name](benchmark::State& state) { report_one(state, name); });
   };
   for (const char* group : {"save", "load_cold", "load_warm"})
     for (const char* what : {"dd", "mpiio", "rows", "columns", "blocks", "replicas"})
-      add(std::string(group) + "/" + what);
-  add("digest/rows");
-  return true;
-}();
+      add_one(std::string(group) + "/" + what);
+  add_one("digest/rows");
+}
+const Registration kRegistration(register_all);
 
 }  // namespace
-}  // namespace cuboid
+}  // namespace cuboid::harness

@@ -1,67 +1,19 @@
-// Bandwidth of the verbs, as nccl-tests defines it: algbw is bytes over time (all_gather and
-// reduce_scatter: bytes of all parts together), busbw is what the wire carries of it at best. copy
-// is the rate at which all ranks copy buffers of the same size at once, beside it in the same run:
-// what memory allows. MPI on host memory, and NCCL on device memory where each rank has a GPU.
-#include <benchmark/benchmark.h>
+// Each verb over message sizes. algbw and busbw as nccl-tests defines them
+// (cuboid/collective/bandwidth.hpp): bytes over time, and what every rank's link carries of it.
+// bytes: the larger buffer (all_gather and reduce_scatter: all parts together). Limit of busbw: a
+// ring of plain messages (limits.hpp). plain/: MPI's own functions on the same memory.
 #include <mpi.h>
 
-#include <algorithm>
-#include <functional>
-#include <memory>
-#include <span>
-#include <string>
+#include "../harness/measure.hpp"
+#include "cuboid/collective/bandwidth.hpp"
+#include "sizes.hpp"
 
-#include "cuboid/base/timer.hpp"
-#include "cuboid/collective/backend.hpp"
-#include "cuboid/collective/cuda.hpp"
-
-namespace cuboid {
+namespace cuboid::harness {
 namespace {
-
-constexpr int kWarmUps = 2;
-constexpr int kCopies = 5;
-
-struct MemoryTraits {
-  struct Type {
-    void* data;
-    Place place;
-    bool operator==(const Type&) const = default;
-  };
-  static Type null() { return {nullptr, Place::kHost}; }
-  static void release(Type memory) noexcept {
-    memory.place == Place::kHost ? ::operator delete(memory.data)
-                                 : static_cast<void>(cudaFree(memory.data));
-  }
-};
-using Memory = Handle<MemoryTraits>;
-
-Memory allocate(std::size_t bytes, Place place) {
-  if (place == Place::kHost) {
-    void* data = ::operator new(bytes);
-    std::fill_n(static_cast<std::byte*>(data), bytes, std::byte{0});
-    return Memory({data, place});
-  }
-  void* data = nullptr;
-  check_cuda(cudaMalloc(&data, bytes));
-  check_cuda(cudaMemset(data, 0, bytes));
-  return Memory({data, place});
-}
-
-// Seconds of `action` on the slowest rank, all starting together; device work included.
-double slowest(Place place, const std::function<void()>& action) {
-  MPI_Barrier(MPI_COMM_WORLD);
-  const Timer timer;
-  action();
-  if (place == Place::kDevice) check_cuda(cudaDeviceSynchronize());
-  double seconds = timer.seconds();
-  MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return seconds;
-}
 
 struct Subject {
   Communicator& comm;
-  Buffer whole;  // of `bytes`
-  Buffer other;  // the same size
+  Buffer whole, other;
   [[nodiscard]] Buffer part(Buffer buffer) const {
     return slice(buffer, comm.rank() * (buffer.count / comm.size()), buffer.count / comm.size());
   }
@@ -70,20 +22,9 @@ struct Subject {
 struct Verb {
   const char* name;
   DType dtype;
-  // busbw / algbw for n ranks.
-  double (*bus_factor)(double n);
+  Collective collective;
   void (*run)(const Subject& subject);
 };
-
-double twice_ring(double n) {
-  return 2 * (n - 1) / n;
-}
-double once_ring(double n) {
-  return (n - 1) / n;
-}
-double one(double /*n*/) {
-  return 1;
-}
 
 void all_reduce(const Subject& s) {
   s.comm.all_reduce(s.whole);
@@ -110,119 +51,84 @@ void exchange(const Subject& s) {
   s.comm.start_exchange(ring)->wait();
 }
 
-int num_devices() {
-  int devices = 0;
-  return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
-}
-
-// One GPU for each rank of this node.
-bool take_a_device(benchmark::State& state) {
-  int ranks = 0;
-  int rank = 0;
-  MPI_Comm node = MPI_COMM_NULL;
-  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_size(node, &ranks);
-  MPI_Comm_rank(node, &rank);
-  MPI_Comm_free(&node);
-  int enough = ranks <= num_devices() ? 1 : 0;
-  MPI_Allreduce(MPI_IN_PLACE, &enough, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
-  if (enough == 0) {
-    state.SkipWithError("more ranks than GPUs on a node");
-    return false;
-  }
-  check_cuda(cudaSetDevice(rank));
-  return true;
-}
-
-void measure(benchmark::State& state, const Verb& verb, Backend backend) {
-  const Place place = backend == Backend::kNccl ? Place::kDevice : Place::kHost;
-  if (backend == Backend::kNccl && !take_a_device(state)) return;
-  const auto comm = make_communicator(backend, MPI_COMM_WORLD, "bench");
-  const auto width = static_cast<std::int64_t>(size_of(verb.dtype));
-  const std::int64_t count = state.range(0) / width / comm->size() * comm->size();
-  const auto bytes = static_cast<std::size_t>(count * width);
-  const Memory first = allocate(bytes, place);
-  const Memory second = allocate(bytes, place);
-  const Subject subject = {*comm,
-                           {first.get().data, count, verb.dtype, place},
-                           {second.get().data, count, verb.dtype, place}};
-  double copy_seconds = 1e9;
-  for (int i = 0; i < kCopies; ++i) {
-    copy_seconds =
-        std::min(copy_seconds,
-                 slowest(place, [&] { copy_elements(subject.whole, subject.other, nullptr); }));
-  }
-  for (int i = 0; i < kWarmUps; ++i) slowest(place, [&] { verb.run(subject); });
-  double total = 0;
-  double best = 1e9;
-  for (auto _ : state) {
-    const double seconds = slowest(place, [&] { verb.run(subject); });
-    state.SetIterationTime(seconds);
-    total += seconds;
-    best = std::min(best, seconds);
-  }
-  const double algorithm =
-      1e-9 * static_cast<double>(bytes) * static_cast<double>(state.iterations()) / total;
-  const double factor = verb.bus_factor(comm->size());
-  state.counters["algbw_GB/s"] = algorithm;
-  state.counters["busbw_GB/s"] = algorithm * factor;
-  state.counters["best_busbw"] = 1e-9 * static_cast<double>(bytes) / best * factor;
-  state.counters["copy_GB/s"] = 1e-9 * static_cast<double>(bytes) / copy_seconds;
-}
-
-// MPI's own, for comparison.
 void plain_all_reduce(const Subject& s) {
   MPI_Allreduce(MPI_IN_PLACE, s.whole.data, static_cast<int>(s.whole.count), MPI_FLOAT, MPI_SUM,
                 MPI_COMM_WORLD);
+}
+void plain_all_gather(const Subject& s) {
+  MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, s.whole.data,
+                static_cast<int>(s.part(s.whole).count), MPI_FLOAT, MPI_COMM_WORLD);
 }
 void plain_reduce_scatter(const Subject& s) {
   const Buffer part = s.part(s.other);
   MPI_Reduce_scatter_block(s.whole.data, part.data, static_cast<int>(part.count), MPI_FLOAT,
                            MPI_SUM, MPI_COMM_WORLD);
 }
-
-constexpr Verb kPlainVerbs[] = {
-    {"MPI_Allreduce", DType::kFloat32, twice_ring, plain_all_reduce},
-    {"MPI_Reduce_scatter_block", DType::kFloat32, once_ring, plain_reduce_scatter},
-};
-constexpr Verb kVerbs[] = {
-    {"all_reduce", DType::kFloat32, twice_ring, all_reduce},
-    {"start_all_reduce", DType::kFloat32, twice_ring, start_all_reduce},
-    {"all_reduce", DType::kBFloat16, twice_ring, all_reduce},
-    {"all_gather", DType::kFloat32, once_ring, all_gather},
-    {"reduce_scatter", DType::kFloat32, once_ring, reduce_scatter},
-    {"start_reduce_scatter", DType::kFloat32, once_ring, start_reduce_scatter},
-    {"reduce_scatter", DType::kBFloat16, once_ring, reduce_scatter},
-    {"broadcast", DType::kFloat32, one, broadcast},
-    {"exchange", DType::kFloat32, one, exchange},
-};
-
-void register_all(std::span<const Verb> verbs, Backend backend, const char* name) {
-  for (const Verb& verb : verbs) {
-    const std::string title =
-        std::string(name) + "/" + verb.name + "/" + name_of(verb.dtype).data();
-    for (const std::int64_t kibibytes : {4, 256, 4096, 65536}) {
-      // Fixed: every rank must run as many.
-      const std::int64_t iterations = kibibytes <= 256 ? 200 : (kibibytes <= 4096 ? 40 : 8);
-      benchmark::RegisterBenchmark(
-          title.c_str(), [&verb, backend](benchmark::State& s) { measure(s, verb, backend); })
-          ->ArgName("bytes")
-          ->Arg(kibibytes * 1024)
-          ->Iterations(iterations)
-          ->UseManualTime()
-          ->Unit(benchmark::kMicrosecond);
-    }
-  }
+void plain_broadcast(const Subject& s) {
+  MPI_Bcast(s.whole.data, static_cast<int>(s.whole.count), MPI_FLOAT, 0, MPI_COMM_WORLD);
+}
+void plain_exchange(const Subject& s) {
+  const int n = s.comm.size();
+  MPI_Sendrecv(s.whole.data, static_cast<int>(s.whole.count), MPI_FLOAT, (s.comm.rank() + 1) % n, 0,
+               s.other.data, static_cast<int>(s.other.count), MPI_FLOAT,
+               (s.comm.rank() + n - 1) % n, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
 }
 
-// Before main, like every BENCHMARK(); what it could throw is lack of memory.
-// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
-const bool kRegistered = [] {
-  register_all(kVerbs, Backend::kMpi, "mpi");
-  register_all(kPlainVerbs, Backend::kMpi, "plain");
-  if (num_devices() > 0) register_all(kVerbs, Backend::kNccl, "nccl");
-  return true;
-}();
+constexpr Verb kVerbs[] = {
+    {"all_reduce", DType::kFloat32, Collective::kAllReduce, all_reduce},
+    {"start_all_reduce", DType::kFloat32, Collective::kAllReduce, start_all_reduce},
+    {"all_reduce", DType::kBFloat16, Collective::kAllReduce, all_reduce},
+    {"all_gather", DType::kFloat32, Collective::kAllGather, all_gather},
+    {"reduce_scatter", DType::kFloat32, Collective::kReduceScatter, reduce_scatter},
+    {"start_reduce_scatter", DType::kFloat32, Collective::kReduceScatter, start_reduce_scatter},
+    {"reduce_scatter", DType::kBFloat16, Collective::kReduceScatter, reduce_scatter},
+    {"broadcast", DType::kFloat32, Collective::kBroadcast, broadcast},
+    {"exchange", DType::kFloat32, Collective::kSendReceive, exchange},
+};
+constexpr Verb kPlainVerbs[] = {
+    {"MPI_Allreduce", DType::kFloat32, Collective::kAllReduce, plain_all_reduce},
+    {"MPI_Allgather", DType::kFloat32, Collective::kAllGather, plain_all_gather},
+    {"MPI_Reduce_scatter_block", DType::kFloat32, Collective::kReduceScatter, plain_reduce_scatter},
+    {"MPI_Bcast", DType::kFloat32, Collective::kBroadcast, plain_broadcast},
+    {"MPI_Sendrecv", DType::kFloat32, Collective::kSendReceive, plain_exchange},
+};
+
+void communicate(benchmark::State& state, const Verb& verb, std::int64_t wanted_bytes) {
+  Communicator& comm = world().communicator();
+  if (comm.size() == 1) return state.SkipWithError("left out: one rank has nobody to talk to");
+  const Place place = message_place();
+  // Two buffers, and what reduce_scatter's asynchronous form keeps of the other ranks.
+  if (!fits(state, 3.0 * static_cast<double>(wanted_bytes), place)) return;
+  // At least one element a rank, and as many for each.
+  const auto width = static_cast<std::int64_t>(size_of(verb.dtype));
+  const std::int64_t count =
+      std::max<std::int64_t>(1, wanted_bytes / width / comm.size()) * comm.size();
+  const MessageMemory first = allocate_message(count * width, place);
+  const MessageMemory second = allocate_message(count * width, place);
+  const Subject subject = {comm,
+                           {first.get().data, count, verb.dtype, place},
+                           {second.get().data, count, verb.dtype, place}};
+  const Times times = measure(state, {.action = [&] { verb.run(subject); }});
+  const double algbw = 1e9 * algorithm_bandwidth(count * width, times.median);
+  const double busbw = algbw * bus_factor(verb.collective, comm.size());
+  state.counters["bytes"] = static_cast<double>(count * width);
+  state.counters["algbw"] = algbw;
+  state.counters["busbw"] = busbw;
+  set_share(state, busbw, link_limit());
+}
+
+void register_verb(const std::string& backend, const Verb& verb) {
+  for (const std::int64_t bytes : message_sizes())
+    add(backend + "/" + verb.name + "/" + std::string(name_of(verb.dtype)) + "/" + size_name(bytes),
+        [&verb, bytes](benchmark::State& state) { communicate(state, verb, bytes); });
+}
+
+void register_all() {
+  for (const Verb& verb : kVerbs) register_verb(world().backend(), verb);
+  if (message_place() == Place::kHost)
+    for (const Verb& verb : kPlainVerbs) register_verb("plain", verb);
+}
+const Registration kRegistration(register_all);
 
 }  // namespace
-}  // namespace cuboid
+}  // namespace cuboid::harness

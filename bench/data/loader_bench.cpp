@@ -1,40 +1,37 @@
-// The data's way to the trainer beside this machine's memory-copy rate: batches through the loader,
-// the check of token ids, the sampler alone.
-#include <benchmark/benchmark.h>
-#include <mpi.h>
+// The data's way to the trainer: batches through the loader, the check of token ids, the sampler
+// alone; every rank of its own file, from the page cache. Limit: copies of as many bytes, by all
+// ranks at once.
 #include <unistd.h>
 
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "../harness/measure.hpp"
 #include "cuboid/base/philox.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/data/batch_loader.hpp"
 #include "cuboid/data/token_sequence.hpp"
 
-namespace cuboid {
+namespace cuboid::harness {
 namespace {
 
-constexpr std::int64_t kFileTokens = std::int64_t{64} << 20;  // 128 MiB of uint16
+constexpr std::int64_t kFileTokens = std::int64_t{32} << 20;  // 64 MiB of uint16
 
 // A nanoGPT file of random ids, one for each rank; removed at the end of the program.
 class TokensOnDisk {
  public:
   TokensOnDisk() {
-    int rank = 0;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     std::vector<std::uint16_t> ids(static_cast<std::size_t>(kFileTokens));
     for (std::size_t i = 0; i < ids.size(); ++i) {
       const auto block = philox(1, 2, i / 4);
       ids[i] = static_cast<std::uint16_t>(block.word[i % 4] % 50257);
     }
     path_ = (std::filesystem::temp_directory_path() /
-             format("cuboid-loader-bench-%d-%d.bin", static_cast<int>(::getpid()), rank))
+             format("cuboid-loader-bench-%d-%d.bin", static_cast<int>(::getpid()), world().rank()))
                 .string();
     std::ofstream(path_, std::ios::binary)
         .write(reinterpret_cast<const char*>(ids.data()),
@@ -63,76 +60,72 @@ TokenSplit split() {
   return {std::make_shared<const TokenSequence>(std::move(files), 50257), {0, kFileTokens}};
 }
 
-void set_rates(benchmark::State& state, double tokens, double bytes) {
-  state.counters["tokens/s"] = benchmark::Counter(tokens, benchmark::Counter::kIsRate);
-  state.counters["bytes/s"] =
-      benchmark::Counter(bytes, benchmark::Counter::kIsRate, benchmark::Counter::OneK::kIs1024);
+// tokens/s of all ranks together.
+void set_rates(benchmark::State& state, const Times& times, double tokens, int bytes_each) {
+  const int ranks = world().size();
+  state.counters["tokens"] = tokens * ranks;
+  state.counters["tokens/s"] = tokens * ranks / times.median;
+  const double bytes = tokens * bytes_each * ranks;
+  set_rate(state, times, "bytes", bytes, copy_limit(bytes));
 }
 
-// bytes/s: what is read (2 bytes a token) and written (two int64).
-void read_batches(benchmark::State& state) {
-  const std::int64_t length = state.range(0), sequences = state.range(1);
+// Bytes: what is read (2 a token) and written (two int64).
+void read_batches(benchmark::State& state, std::int64_t length, std::int64_t sequences) {
   const BatchReader reader(split(), order_of(TrainSampler(kFileTokens, length, 1)),
                            {length, sequences, 1, 1, 0});
   Batch batch;
   std::int64_t consumed = 0;
-  for (auto _ : state) {
-    reader.read(consumed, batch);
-    consumed += sequences;
-    benchmark::DoNotOptimize(batch.tokens.data());
-  }
-  const auto tokens = static_cast<double>(state.iterations() * length * sequences);
-  set_rates(state, tokens, tokens * 18);
+  const Times times = measure(state, {.action = [&] {
+                                reader.read(consumed, batch);
+                                consumed += sequences;
+                                benchmark::DoNotOptimize(batch.tokens.data());
+                              }});
+  set_rates(state, times, static_cast<double>(length * sequences), 18);
 }
-BENCHMARK(read_batches)->Args({64, 12})->Args({256, 4})->Args({1024, 64})->Iterations(200);
 
 // The time of next() when the step takes 5 ms: what the trainer waits for data.
-void wait_for_next(benchmark::State& state) {
-  const std::int64_t length = state.range(0), sequences = state.range(1);
+void wait_for_next(benchmark::State& state, std::int64_t length, std::int64_t sequences) {
   BatchLoader loader(BatchReader(split(), order_of(TrainSampler(kFileTokens, length, 1)),
                                  {length, sequences, 1, 1, 0}));
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(loader.next().tokens.data());
-    state.PauseTiming();
+  std::vector<double> seconds;
+  const double wanted = world().settings().min_seconds;
+  do {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    state.ResumeTiming();
-  }
+    seconds.push_back(slowest([&] { benchmark::DoNotOptimize(loader.next().tokens.data()); }));
+  } while (static_cast<double>(seconds.size()) * 5e-3 < wanted);
+  report(state, std::move(seconds));
 }
-BENCHMARK(wait_for_next)->Args({64, 12})->Args({1024, 64})->Iterations(100)->UseRealTime();
 
 void check_ids(benchmark::State& state) {
   const TokenFile file(tokens_on_disk().path());
-  for (auto _ : state) {
-    auto bad = file.find_bad_id(0, kFileTokens, 50257);
-    benchmark::DoNotOptimize(bad);
-  }
-  const auto tokens = static_cast<double>(state.iterations() * kFileTokens);
-  set_rates(state, tokens, tokens * 2);
+  const Times times = measure(state, {.action = [&] {
+                                auto bad = file.find_bad_id(0, kFileTokens, 50257);
+                                benchmark::DoNotOptimize(bad);
+                              }});
+  set_rates(state, times, static_cast<double>(kFileTokens), 2);
 }
-BENCHMARK(check_ids)->Iterations(10);
 
 void sample_ids(benchmark::State& state) {
   const TrainSampler sampler(std::int64_t{10} << 30, 1024, 1);
   std::int64_t consumed = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(sampler.at(consumed++));
-  state.counters["samples/s"] =
-      benchmark::Counter(static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  const Times times =
+      measure(state, {.action = [&] { benchmark::DoNotOptimize(sampler.at(consumed++)); }});
+  state.counters["ids/s"] = world().size() / times.median;
 }
-BENCHMARK(sample_ids)->Iterations(200000);
 
-// bytes/s counts what is read and what is written, as above.
-void copy_memory(benchmark::State& state) {
-  const auto bytes = static_cast<std::size_t>(state.range(0));
-  std::vector<char> from(bytes, 1), to(bytes);
-  for (auto _ : state) {
-    std::memcpy(to.data(), from.data(), bytes);
-    benchmark::ClobberMemory();
+void register_all() {
+  for (const auto& [length, sequences] :
+       {std::pair<std::int64_t, std::int64_t>(64, 12), {256, 4}, {1024, 64}}) {
+    const std::string shape = "/" + std::to_string(sequences) + "x" + std::to_string(length);
+    add("read_batch" + shape,
+        [=](benchmark::State& state) { read_batches(state, length, sequences); });
+    add("wait_for_next" + shape,
+        [=](benchmark::State& state) { wait_for_next(state, length, sequences); });
   }
-  state.counters["bytes/s"] =
-      benchmark::Counter(static_cast<double>(state.iterations()) * 2 * static_cast<double>(bytes),
-                         benchmark::Counter::kIsRate, benchmark::Counter::OneK::kIs1024);
+  add("check_ids", check_ids);
+  add("sample_id", sample_ids);
 }
-BENCHMARK(copy_memory)->Arg(1 << 20)->Arg(256 << 20)->Iterations(20);
+const Registration kRegistration(register_all);
 
 }  // namespace
-}  // namespace cuboid
+}  // namespace cuboid::harness

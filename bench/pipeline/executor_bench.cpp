@@ -1,12 +1,14 @@
-// What the executor itself costs: a step of 32 micro-batches whose computes do nothing, so that
-// only actions, allocation and messages are left. Run with as many ranks as stages.
+// What the executor itself costs: a step of 32 micro-batches whose computes do nothing, with as
+// many stages as ranks, so that only actions, allocation and messages are left. bytes: activations
+// and gradients over all boundaries. Limit: what the links of all boundaries carry at once, both
+// ways.
 #include <ATen/ops/empty.h>
-#include <benchmark/benchmark.h>
-#include <mpi.h>
 
+#include "../harness/measure.hpp"
+#include "cuboid/base/text.hpp"
 #include "cuboid/pipeline/executor.hpp"
 
-namespace cuboid {
+namespace cuboid::harness {
 namespace {
 
 constexpr int kMicroBatches = 32;
@@ -17,7 +19,8 @@ class NullStage : public StageCompute {
       : first_(grid.is_first_stage()),
         last_(grid.is_last_stage()),
         elements_(elements),
-        boundary_(at::empty({elements}, at::kFloat)) {}
+        boundary_(at::empty({elements},
+                            at::TensorOptions(at::kFloat).device(world().processor().device))) {}
 
   std::vector<std::int64_t> boundary_shape() const override { return {elements_}; }
   at::TensorOptions boundary_options() const override { return boundary_.options(); }
@@ -33,33 +36,34 @@ class NullStage : public StageCompute {
   at::Tensor boundary_;
 };
 
-// Arguments: elements of the boundary (fp32), schedule.
-void run_step(benchmark::State& state) {
-  int size = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const Grid grid(MPI_COMM_WORLD, {.dp = 1, .tp = 1, .pp = size});
-  const GridCommunicators communicators = make_grid_communicators(grid, Backend::kMpi);
-  NullStage stage(grid, state.range(0));
+void run_step(benchmark::State& state, PipelineSchedule schedule, std::int64_t elements) {
+  const int stages = world().size();
+  const Grid grid(MPI_COMM_WORLD, {.dp = 1, .tp = 1, .pp = stages});
+  const GridCommunicators communicators =
+      make_grid_communicators(grid, world().processor().backend);
+  NullStage stage(grid, elements);
   PipelineExecutor executor(stage, communicators);
-  const auto actions =
-      make_schedule(state.range(1) == 0 ? PipelineSchedule::kGpipe : PipelineSchedule::kOneFOneB,
-                    grid.shape().pp, grid.at().pp, kMicroBatches);
-  for (auto _ : state) executor.run(actions);
-  const double micro_batches = static_cast<double>(state.iterations()) * kMicroBatches;
-  state.counters["time_per_micro_batch"] =
-      benchmark::Counter(micro_batches, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
-  // Each boundary carries one activation and one gradient.
-  state.SetBytesProcessed(static_cast<std::int64_t>(micro_batches) * (size - 1) * 2 * 4 *
-                          state.range(0));
+  const auto actions = make_schedule(schedule, stages, grid.at().pp, kMicroBatches);
+  const Times times = measure(state, {.action = [&] { executor.run(actions); }});
+  state.counters["per_micro_batch_seconds"] = times.median / kMicroBatches;
+  if (stages == 1) return;
+  Limit limit = link_limit();
+  limit.rate *= 2 * (stages - 1);
+  set_rate(state, times, "bytes",
+           4.0 * static_cast<double>(elements) * 2 * kMicroBatches * (stages - 1), limit);
 }
 
-// All ranks must run a step equally often: the number is fixed.
-BENCHMARK(run_step)
-    ->Name("pipeline/null_step")
-    ->ArgNames({"elements", "1f1b"})
-    ->ArgsProduct({{1024, 65536, 786432}, {0, 1}})
-    ->Iterations(50)
-    ->UseRealTime();
+void register_all() {
+  for (const std::int64_t elements : {1024, 65536, 786432})
+    for (const auto& [schedule, name] : {std::pair(PipelineSchedule::kGpipe, "gpipe"),
+                                         std::pair(PipelineSchedule::kOneFOneB, "1f1b")}) {
+      std::string size = short_bytes(4.0 * static_cast<double>(elements));
+      std::erase(size, ' ');
+      add(std::string("null_step/") + name + "/" + size,
+          [=](benchmark::State& state) { run_step(state, schedule, elements); });
+    }
+}
+const Registration kRegistration(register_all);
 
 }  // namespace
-}  // namespace cuboid
+}  // namespace cuboid::harness

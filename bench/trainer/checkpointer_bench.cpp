@@ -1,70 +1,50 @@
-// Saving at once and in the background: the time in which training cannot go on. The state is that
-// of 64 Mi parameters (768 MiB of fp32 weights and two moments) on a DP grid, saved to the current
-// folder.
+// Saving at once and in the background: the time in which training cannot go on. The state is fp32
+// weights and two moments of CUBOID_BENCH_MIB (768) on a DP grid, saved to the current folder.
 //   sync        the whole save
 //   async       the stall: what save() takes before it returns, and what the next step then waits
 //               before its update; between the two lie matrix products of about half a second, as
-//               the passes of a step do. share_of_sync: the stall of `sync`'s time in the same
+//               the passes of a step do. of_sync: the stall's share of `sync`'s time in the same
 //               process; products_slower: what copying and writing beside them cost the products;
-//               complete_ms: the end of the save
+//               complete_seconds: the end of the save
 //   plain_copy  one copy of this rank's share: the stall where nothing lies between
-// extra_MiB: by how much the largest rank's peak memory grows over what it held before.
+// extra_bytes: by how much the largest rank's peak memory grows over what it held before.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
-#include <benchmark/benchmark.h>
-#include <c10/core/InferenceMode.h>
 #include <mpi.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "../harness/measure.hpp"
+#include "../harness/memory.hpp"
 #include "cuboid/base/timer.hpp"
 #include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/trainer/checkpointer.hpp"
 
-namespace cuboid {
+namespace cuboid::harness {
 namespace {
 
 constexpr std::int64_t kRows = 4096;
 constexpr std::int64_t kColumns = 1024;
-constexpr int kWeights = 16;
-constexpr int kIterations = 7;
+constexpr std::int64_t kBytesOfWeight = 3 * 4 * kRows * kColumns;  // with its moments
+constexpr int kSaves = 7;
 
-double largest(double value) {
-  MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return value;
-}
-
-// Peak resident memory since the last call, in MiB, and that of now.
-double peak_mib(const char* field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    double kib = 0.0;
-    if (word == field && status >> kib) return kib / 1024.0;
-  }
-  return 0.0;
-}
-void restart_peak() {
-  std::ofstream("/proc/self/clear_refs") << "5";
+std::int64_t num_weights() {
+  static const std::int64_t count =
+      std::max<std::int64_t>(1, (setting("CUBOID_BENCH_MIB", 768) << 20) / kBytesOfWeight);
+  return count;
 }
 
 struct State {
   State()
-      : grid(MPI_COMM_WORLD, {.dp = size(), .tp = 1, .pp = 1}),
+      : grid(MPI_COMM_WORLD, {.dp = world().size(), .tp = 1, .pp = 1}),
         store(make_store()),
         optimizer(store, OptimizerConfig{}) {}
-  static int size() {
-    int size = 0;
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    return size;
-  }
   static WeightStore make_store() {
     WeightStore store;
-    for (int i = 0; i < kWeights; ++i)
+    for (std::int64_t i = 0; i < num_weights(); ++i)
       store.add({{.name = "layers." + std::to_string(i) + ".weight", .shape = {kRows, kColumns}}});
     store.allocate(at::kFloat, at::kCPU, 1);
     return store;
@@ -91,7 +71,7 @@ void remove_file() {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
-double g_sync_seconds = 0.0;  // the median, for the share
+double g_sync_seconds = 0.0;  // for the share
 
 // Seconds of the products that stand for a step's passes.
 double multiply() {
@@ -110,19 +90,18 @@ double multiply() {
 }
 
 void save(benchmark::State& bench, bool in_background) {
-  const c10::InferenceMode no_autograd;
   CheckpointConfig config;
   config.output_dir = ".";
   config.save_async = in_background;
   state();
-  const double before = peak_mib("VmRSS:");
-  restart_peak();
+  const double before = restart_peak_bytes();
   Checkpointer checkpointer(config, state().grid, state().store, state().optimizer);
   std::vector<double> stalls;
   std::vector<double> totals;
   double products = 0.0;
   double undisturbed = 0.0;
-  for (auto _ : bench) {
+  const int saves = world().settings().min_seconds > 0 ? kSaves : 1;
+  for (int i = 0; i < saves; ++i) {
     remove_file();
     if (in_background) undisturbed += multiply();
     MPI_Barrier(MPI_COMM_WORLD);
@@ -132,49 +111,40 @@ void save(benchmark::State& bench, bool in_background) {
     if (in_background) products += multiply();
     const Timer wait;
     checkpointer.wait_until_copied();
-    stalls.push_back(largest(stall + wait.seconds()));
+    stalls.push_back(world().largest(stall + wait.seconds()));
     checkpointer.finish();
-    totals.push_back(largest(timer.seconds()));
-    bench.SetIterationTime(stalls.back());
-  }
-  const auto median = [](std::vector<double>& values) {
-    std::ranges::sort(values);
-    return values[values.size() / 2];
-  };
-  if (!in_background) g_sync_seconds = median(totals);
-  bench.counters["median_ms"] = median(stalls) * 1e3;
-  bench.counters["extra_MiB"] = largest(peak_mib("VmHWM:") - before);
-  if (in_background) {
-    bench.counters["complete_ms"] = median(totals) * 1e3;
-    bench.counters["products_slower"] = largest(products / undisturbed);
-    bench.counters["share_of_sync"] = median(stalls) / g_sync_seconds;
+    totals.push_back(world().largest(timer.seconds()));
   }
   remove_file();
+  const Times times = report(bench, stalls);
+  bench.counters["extra_bytes"] = world().largest(peak_bytes() - before);
+  if (!in_background) {
+    g_sync_seconds = times.median;
+    set_rate(bench, times, "bytes", static_cast<double>(kBytesOfWeight * num_weights()),
+             write_limit());
+    return;
+  }
+  std::ranges::sort(totals);
+  bench.counters["complete_seconds"] = totals[totals.size() / 2];
+  bench.counters["products_slower"] = world().largest(products / undisturbed);
+  if (g_sync_seconds > 0) bench.counters["of_sync"] = times.median / g_sync_seconds;
 }
 
 void plain_copy(benchmark::State& bench) {
-  const std::int64_t count = 3 * kWeights * kRows * kColumns / State::size();
+  const std::int64_t count = kBytesOfWeight * num_weights() / 4 / world().size();
   const at::Tensor from = at::empty({count}, at::kFloat).fill_(1.0);
   const at::Tensor to = at::empty({count}, at::kFloat).fill_(2.0);
-  for (auto _ : bench) {
-    MPI_Barrier(MPI_COMM_WORLD);
-    const Timer timer;
-    to.copy_(from);
-    bench.SetIterationTime(largest(timer.seconds()));
-  }
+  const Times times = measure(bench, {.action = [&] { to.copy_(from); }});
+  const double bytes = 8.0 * static_cast<double>(count) * world().size();
+  set_rate(bench, times, "bytes", bytes, copy_limit(bytes));
 }
 
-const auto* const kRegistered = [] {
-  const auto add = [](const char* name, const std::function<void(benchmark::State&)>& run) {
-    return benchmark::RegisterBenchmark(name, run)
-        ->Iterations(kIterations)
-        ->UseManualTime()
-        ->Unit(benchmark::kMillisecond);
-  };
-  add("sync", [](benchmark::State& bench) { save(bench, false); });
-  add("async", [](benchmark::State& bench) { save(bench, true); });
-  return add("plain_copy", plain_copy);
-}();
+void register_all() {
+  add("save/sync", [](benchmark::State& bench) { save(bench, false); });
+  add("save/async", [](benchmark::State& bench) { save(bench, true); });
+  add("save/plain_copy", plain_copy);
+}
+const Registration kRegistration(register_all);
 
 }  // namespace
-}  // namespace cuboid
+}  // namespace cuboid::harness

@@ -52,7 +52,8 @@ Measuring
     mpirun -np 8 cuboid bench collectives all_reduce --axis tp
         --tensor-parallel-size 4
 
-  make bench builds the benchmarks; bench/README.md explains them.
+  make bench measures this machine in five minutes; bench/README.md explains the
+  figures.
   jobs/scaling_sweep.sbatch measures how a run scales; bench/peers/compare.sh
   runs the same model in PyTorch.
 
