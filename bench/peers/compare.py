@@ -1,8 +1,8 @@
-"""Speed of Cuboid against PyTorch on this machine's CPUs; bench/peers/compare.sh runs it.
+"""Speed of Cuboid against PyTorch on this machine; bench/peers/compare.sh runs it.
 
-Each program is a process of its own, started afresh in every round, one after another: A B C,
-A B C, ... so that a machine that slows down does so for all of them. Both train on random token ids.
-Prints a table and writes every step's time to a JSON file.
+One process each, or several: data-parallel ranks against DDP. Each program is started afresh in every round, one after another:
+A B C, A B C, ... so that a machine that slows down does so for all of them. All train on random token ids, on the same batch
+and the same cores, whatever the number of processes. Prints a table and writes every step's time to a JSON file.
 """
 
 import argparse
@@ -10,84 +10,20 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 
-import numpy as np
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-WORK = os.path.join(ROOT, "build", "peers")
-LIMIT_S = 1800  # of one process
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    what: str
-    options: dict  # by the option names that both programs share
-    steps: int
-    warmup: int
-
-    @property
-    def tokens(self):
-        return self.options["micro-batch-size"] * self.options["seq-length"]
-
-    @property
-    def flops_per_token(self):
-        """6 N + 12 L h T, N without the position table (nanoGPT's convention)."""
-        hidden, layers = self.options["hidden-size"], self.options["num-layers"]
-        matrices = layers * (12 * hidden**2 + 13 * hidden) + 2 * hidden
-        parameters = self.options["vocab-size"] * hidden + matrices
-        return 6 * parameters + 12 * layers * hidden * self.options["seq-length"]
-
-
-def shape(what, hidden, layers, heads, length, vocabulary, batch, steps, warmup):
-    options = {
-        "hidden-size": hidden,
-        "num-layers": layers,
-        "num-attention-heads": heads,
-        "seq-length": length,
-        "vocab-size": vocabulary,
-        "micro-batch-size": batch,
-    }
-    return Shape(what, options, steps, warmup)
-
-
-SHAPES = {
-    "small": shape("4 layers x 128, 12 x 64 tokens", 128, 4, 4, 64, 256, 12, 200, 20),
-    "124m": shape("GPT-2 124M, 4 x 256 tokens", 768, 12, 12, 256, 50257, 4, 6, 2),
-}
-# The rows of each data type: label -> arguments of the peer, None for Cuboid itself.
-PROGRAMS = {
-    "fp32": {
-        "cuboid": None,
-        "pytorch eager": ["--dtype", "fp32"],
-        "pytorch compiled": ["--dtype", "fp32", "--compile"],
-    },
-    "bf16": {
-        "cuboid": None,
-        "pytorch eager, autocast": ["--dtype", "bf16"],
-        "pytorch compiled, autocast": ["--dtype", "bf16", "--compile"],
-        "pytorch eager, bf16 weights": ["--dtype", "bf16-weights"],
-        "pytorch compiled, bf16 weights": ["--dtype", "bf16-weights", "--compile"],
-    },
-}
-
-
-def run(command, threads):
-    """Standard output of the command; the whole of its output goes to standard error on failure."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S,
-        stdin=subprocess.DEVNULL, check=False,
-    )
-    if done.returncode != 0:
-        sys.stderr.write(done.stdout + done.stderr)
-        sys.exit(f"compare: this failed with status {done.returncode}: {' '.join(command)}")
-    return done.stdout
+from programs import (
+    PROGRAMS,
+    ROOT,
+    SHAPES,
+    WORK,
+    check_peer,
+    run_cuboid,
+    run_peer,
+    versions_of_cuboid,
+)
 
 
 def busy_share(seconds=0.5):
@@ -104,115 +40,98 @@ def busy_share(seconds=0.5):
     return 1 - (later_idle - idle) / max(later_total - total, 1)
 
 
-def option_list(options):
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
-
-
-def random_tokens(vocabulary, count):
-    """A folder with training and validation data: for bytes a text of random printable characters,
-    otherwise random ids in nanoGPT's format (raw uint16)."""
-    folder = os.path.join(WORK, f"tokens-{vocabulary}")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    generator = np.random.default_rng(1)
-    if vocabulary == 256:
-        characters = generator.integers(32, 127, size=4 * count, dtype=np.uint8)
-        characters.tofile(os.path.join(folder, "random.txt"))
-        return folder
-    for name, size in (("train.bin", 4 * count), ("val.bin", count)):
-        tokens = generator.integers(vocabulary, size=size + 1, dtype=np.uint16)
-        tokens.astype("<u2").tofile(os.path.join(folder, name))
-    return folder
-
-
-def run_cuboid(program, shape_, dtype, threads):
-    output = os.path.join(WORK, "output")
-    shutil.rmtree(output, ignore_errors=True)
-    steps = shape_.warmup + shape_.steps
-    folder = random_tokens(shape_.options["vocab-size"], shape_.tokens * steps)
-    more = {
-        "dtype": dtype,
-        "num-threads": threads,
-        "max-steps": steps,
-        "log-interval": 1,
-        "eval-steps": 0,
-        "device": "cpu",
-        "data-dir": folder,
-        "output-dir": output,
-    }
-    run([program, "pretrain", *option_list(shape_.options), *option_list(more)], threads)
-    with open(os.path.join(output, "metrics.jsonl"), encoding="utf-8") as file:
-        step_ms = [line["step_ms"] for line in map(json.loads, file) if "step_ms" in line]
-    shutil.rmtree(output)
-    if len(step_ms) != steps:
-        sys.exit(f"compare: metrics.jsonl of {program} has {len(step_ms)} steps, not {steps}")
-    return step_ms[shape_.warmup :], None
-
-
-def run_peer(arguments, shape_, threads):
-    more = {"threads": threads, "steps": shape_.steps, "warmup": shape_.warmup}
-    script = os.path.join(HERE, "pytorch_peer.py")
-    command = [sys.executable, script, *option_list(shape_.options), *option_list(more), *arguments]
-    result = json.loads(run(command, threads).splitlines()[-1])
-    return result["step_ms"], result["matrix_product_gflops"]
-
-
 def measure(shape_, dtype, programs, arguments):
-    """One group of rows: label -> all step times, the matrix-product rates that were seen, and how
-    busy others kept the machine just before each process."""
-    step_ms, rates, busy = {label: [] for label in programs}, [], []
+    """One group: (label, processes) -> a list of every round's step times; matrix-product rates; how busy others kept
+    the machine just before each program; and the peers' versions."""
+    rows = [(label, processes) for processes in arguments.processes for label in programs]
+    step_ms, rates, busy, versions = {row: [] for row in rows}, [], [], {}
     for round_ in range(arguments.rounds):
-        for label, peer in programs.items():
+        for label, processes in rows:
             busy.append(busy_share())
             start = time.monotonic()
-            if peer is None:
-                times, rate = run_cuboid(arguments.program, shape_, dtype, arguments.threads)
+            if programs[label] is None:
+                times = run_cuboid(arguments, shape_, dtype, processes)
             else:
-                times, rate = run_peer(peer, shape_, arguments.threads)
-            step_ms[label].append(times)
-            rates += [rate] if rate else []
+                result = run_peer(programs[label], arguments, shape_, processes)
+                times, versions = result["step_ms"], {"pytorch": result["program"], **versions}
+                # Of one process, which had all threads.
+                rates += [result["matrix_product_gflops"]] if processes == 1 else []
+                if processes > 1:
+                    versions["ddp"] = result["backend"]
+            step_ms[label, processes].append(times)
             print(
-                f"compare: {shape_.what}, {dtype}, round {round_ + 1}, {label}: median "
-                f"{statistics.median(times):.1f} ms ({time.monotonic() - start:.0f} s in all)",
+                f"compare: {shape_.what}, {dtype}, round {round_ + 1}, {label}, {processes} "
+                f"process{'es' * (processes > 1)}: median {statistics.median(times):.1f} ms "
+                f"({time.monotonic() - start:.0f} s in all)",
                 file=sys.stderr,
             )
-    return step_ms, rates, max(busy)
+    return step_ms, rates, max(busy), versions
 
 
-def summarise(shape_, dtype, step_ms, rates):
+def spread(values):
+    values = list(values)
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def ratio(rounds, others):
+    """How many times as fast, from the medians of each round."""
+    return spread(
+        statistics.median(other) / statistics.median(mine) for mine, other in zip(rounds, others)
+    )
+
+
+def summarise(shape_, dtype, step_ms, rates, arguments):
     """The group's rows as dictionaries."""
-    pooled = {label: [ms for times in rounds for ms in times] for label, rounds in step_ms.items()}
-    median = {label: statistics.median(times) for label, times in pooled.items()}
-    peers = [value for label, value in median.items() if label != "cuboid"]
+    median = {
+        row: statistics.median(ms for times in rounds for ms in times)
+        for row, rounds in step_ms.items()
+    }
     rate = statistics.median(rates) if rates else None
+    fewest = min(processes for _, processes in step_ms)
     rows = []
-    for label, times in pooled.items():
-        tokens_per_second = 1e3 * shape_.tokens / median[label]
+    for (label, processes), rounds in step_ms.items():
+        peers = [row for row in step_ms if row[0] != "cuboid" and row[1] == processes]
+        best = min(peers, key=median.get, default=None)
+        tokens_per_second = 1e3 * shape_.tokens / median[label, processes]
         flops = tokens_per_second * shape_.flops_per_token
+        times = [ms for round_ in rounds for ms in round_]
         rows.append(
             {
                 "shape": shape_.what,
                 "dtype": dtype,
-                "program": label,
+                "program": label + (", DDP" if processes > 1 and label != "cuboid" else ""),
+                "processes": processes,
+                "threads_of_each": arguments.threads // processes,
                 "step_ms_min": min(times),
-                "step_ms_median": median[label],
+                "step_ms_median": median[label, processes],
                 "step_ms_max": max(times),
                 "tokens_per_second": tokens_per_second,
-                # Above 1: faster than the fastest of the peers.
-                "speed_over_best_peer": min(peers) / median[label] if peers else None,
+                # Above 1: faster than the fastest of the peers with as many processes.
+                "speed_over_best_peer": ratio(rounds, step_ms[best]) if best else None,
+                "speed_over_each_peer": {
+                    peer[0]: ratio(rounds, step_ms[peer]) for peer in peers if label == "cuboid"
+                },
+                # Of the same batch on the same cores: 1 where more processes cost nothing.
+                "scaling_efficiency": ratio(rounds, step_ms[label, fewest])
+                if processes > fewest
+                else None,
                 "share_of_matrix_product_rate": flops / (rate * 1e9) if rate else None,
                 "matrix_product_gflops": rate,
-                "round_medians_ms": [statistics.median(round_) for round_ in step_ms[label]],
-                "step_ms": step_ms[label],
+                "round_medians_ms": [statistics.median(round_) for round_ in rounds],
+                "step_ms": rounds,
             }
         )
     return rows
 
 
+def spread_text(values):
+    return f"{values['median']:.2f} ({values['min']:.2f}-{values['max']:.2f})" if values else "-"
+
+
 def print_table(rows):
     print(
-        f"{'program':<32} {'ms/step min':>12} {'median':>9} {'max':>9} {'tokens/s':>9} "
-        f"{'x best peer':>11} {'of product':>10}"
+        f"{'program':<35} {'processes':>9} {'ms/step min':>11} {'median':>8} {'max':>8} {'tokens/s':>8} "
+        f"{'x best peer (min-max)':>22} {'efficiency (min-max)':>21} {'of product':>10}"
     )
     group = None
     for row in rows:
@@ -221,11 +140,13 @@ def print_table(rows):
             rate = row["matrix_product_gflops"]
             known = f"; matrix product 2048^3: {rate:.0f} GFLOP/s" if rate else ""
             print(f"-- {row['shape']}, {row['dtype']}{known}")
-        ratio, share = row["speed_over_best_peer"], row["share_of_matrix_product_rate"]
+        share = row["share_of_matrix_product_rate"]
+        processes = f"{row['processes']} x {row['threads_of_each']}"
         print(
-            f"{row['program']:<32} {row['step_ms_min']:>12.1f} {row['step_ms_median']:>9.1f} "
-            f"{row['step_ms_max']:>9.1f} {row['tokens_per_second']:>9.0f} "
-            f"{f'{ratio:.2f}' if ratio else '-':>11} {f'{share:.1%}' if share else '-':>10}"
+            f"{row['program']:<35} {processes:>9} {row['step_ms_min']:>11.1f} {row['step_ms_median']:>8.1f} "
+            f"{row['step_ms_max']:>8.1f} {row['tokens_per_second']:>8.0f} "
+            f"{spread_text(row['speed_over_best_peer']):>22} {spread_text(row['scaling_efficiency']):>21} "
+            f"{f'{share:.1%}' if share else '-':>10}"
         )
 
 
@@ -240,47 +161,76 @@ def processor():
 
 def parse():
     parser = argparse.ArgumentParser(prog="bench/peers/compare.sh", description=__doc__)
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["small", "124m"])
     parser.add_argument("--dtypes", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--processes", nargs="+", type=int, default=[1],
+        help="1: one process; 2, 4, ...: data-parallel ranks against DDP, sharing batch and threads",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of all processes"
+    )
     parser.add_argument("--steps", type=int, help="timed steps of one process (default: by shape)")
-    parser.add_argument("--only", default="", help="only programs whose label contains this text")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: NCCL")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="only programs whose label contains one of these texts"
+    )
     parser.add_argument("--program", default=os.path.join(ROOT, "bin", "cuboid"))
     parser.add_argument("--output", default=os.path.join(WORK, "results.json"))
     arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.threads < 1 or (arguments.steps or 1) < 1:
-        parser.error("--rounds, --threads and --steps are at least 1")
+    numbers = (arguments.rounds, arguments.threads, arguments.steps or 1, *arguments.processes)
+    if min(numbers) < 1:
+        parser.error("--rounds, --threads, --steps and --processes are at least 1")
+    for processes in arguments.processes:
+        if arguments.threads % processes:
+            parser.error(
+                f"--processes {processes} does not divide --threads {arguments.threads}: each process "
+                "gets as many threads; legal: --threads of a multiple"
+            )
+        for name in arguments.shapes:
+            batch = SHAPES[name].options["micro-batch-size"]
+            if batch % processes:
+                parser.error(
+                    f"--processes {processes} does not divide the {batch} sequences of shape {name}; "
+                    f"legal: {', '.join(str(n) for n in range(1, batch + 1) if batch % n == 0)}"
+                )
     return arguments
 
 
 def main():
     arguments = parse()
     os.makedirs(WORK, exist_ok=True)
-    # A faster peer that computed something else would prove nothing.
-    check = run([sys.executable, os.path.join(HERE, "pytorch_peer.py"), "--check"], 1)
-    print(f"compare: the peer against the tests' witness: {check.strip()}")
-    rows, busy = [], 0.0
+    for processes in sorted({1, *arguments.processes}):
+        what = "the tests' witness" if processes == 1 else f"one process, by {processes}"
+        print(f"compare: the peer against {what}: {check_peer(arguments, processes)}")
+    rows, busy, versions = [], 0.0, versions_of_cuboid(arguments.program)
     for name in arguments.shapes:
         shape_ = SHAPES[name]
         if arguments.steps:
             shape_ = dataclasses.replace(shape_, steps=arguments.steps)
         for dtype in arguments.dtypes:
-            programs = {k: v for k, v in PROGRAMS[dtype].items() if arguments.only in k}
+            programs = {k: v for k, v in PROGRAMS[dtype].items() if any(text in k for text in arguments.only)}
             if programs:
-                step_ms, rates, others = measure(shape_, dtype, programs, arguments)
-                rows += summarise(shape_, dtype, step_ms, rates)
+                step_ms, rates, others, of_peer = measure(shape_, dtype, programs, arguments)
+                rows += summarise(shape_, dtype, step_ms, rates, arguments)
                 busy = max(busy, others)
+                versions.update(of_peer)
     if not rows:
-        sys.exit(f"compare: no program's label contains {arguments.only!r}")
+        sys.exit(f"compare: no program's label contains {' or '.join(map(repr, arguments.only))}")
     print_table(rows)
-    machine = f"{processor()}, {os.cpu_count()} cores, {arguments.threads} threads each"
+    cores = len(os.sched_getaffinity(0))
+    machine = f"{processor()}, {cores} cores, {arguments.threads} threads in all"
     print(f"{machine}; rounds: {arguments.rounds}")
+    print("; ".join(f"{name} {version}" for name, version in versions.items()))
+    if max(arguments.processes) > cores or arguments.threads > cores:
+        print("NOTE: processes share cores: this says nothing of a machine that has a core for each")
     if busy > 0.1:
         print(f"NOTE: other programs used up to {busy:.0%} of the processors: do not quote this")
     with open(arguments.output, "w", encoding="utf-8") as file:
-        facts = {"machine": machine, "threads": arguments.threads, "busy_share_of_others": busy}
-        json.dump({**facts, "rounds": arguments.rounds, "rows": rows}, file, indent=1)
+        facts = {"machine": machine, "versions": versions, "threads": arguments.threads}
+        facts.update(busy_share_of_others=busy, rounds=arguments.rounds, rows=rows)
+        json.dump(facts, file, indent=1)
     print(f"all step times: {os.path.relpath(arguments.output)}")
 
 

@@ -6,6 +6,10 @@ torch.compile. Trains on random tokens and prints one line of JSON: milliseconds
 second, this process's own matrix-product rate at the same dtype, and the share of it that the
 model's 6 N + 12 L h T FLOPs a token reach (N without the position table).
 
+With torchrun's variables (RANK, WORLD_SIZE ...) it is DistributedDataParallel over gloo, or NCCL with --device cuda, each process
+on its share of the cores:
+--micro-batch-size and --threads are of one process, and the first process prints.
+
 Data types: fp32; bf16: fp32 weights under autocast, the usual practice; bf16-weights: weights and
 activations in bf16 with fp32 master weights, gradients and moments, what `cuboid --dtype bf16` is.
 """
@@ -18,8 +22,10 @@ import sys
 import time
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 class Layer(nn.Module):
@@ -70,12 +76,21 @@ class Gpt2(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+def distribute(model, args):
+    """DDP as its users write it; gradients are views of the buckets that are reduced, so nothing is copied."""
+    if not dist.is_initialized():
+        return model
+    devices = [args.local_rank] if args.device == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+
+
 class Trainer:
     """One training step: forward, backward, clipping, AdamW."""
 
     def __init__(self, args):
         self.autocast = args.dtype == "bf16"
-        model = Gpt2(args)
+        self.device = args.device
+        model = Gpt2(args).to(args.device)
         if args.dtype == "bf16-weights":
             model = model.bfloat16()
         self.weights = list(model.parameters())
@@ -90,10 +105,11 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             groups, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, fused=True
         )
+        model = distribute(model, args)
         self.model = torch.compile(model) if args.compile else model
 
     def step(self, tokens, targets):
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.autocast):
             loss = self.model(tokens, targets)
         loss.backward()
         if self.master is not self.weights:
@@ -109,14 +125,17 @@ class Trainer:
         return loss.item()
 
 
-def matrix_product_rate(dtype, size=2048, repeats=7):
+def matrix_product_rate(dtype, device, repeats=7):
     """FLOP/s of a size^3 matrix product of random numbers: the best of `repeats`."""
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    size = 8192 if device == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = a @ b
     best = float("inf")
     for _ in range(repeats):
+        out[0, 0].item()
         start = time.perf_counter()
         torch.mm(a, b, out=out)
+        out[0, 0].item()
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
@@ -184,8 +203,54 @@ def check(args):
     sys.exit(not ok)
 
 
+def check_ddp(args):
+    """Loss and gradients of all processes together against those of one process with the whole batch, in fp32."""
+    ranks, rank, one = dist.get_world_size(), dist.get_rank(), args.micro_batch_size
+    torch.manual_seed(2)
+    alone = Gpt2(args).to(args.device)
+    shared = Gpt2(args).to(args.device)
+    shared.load_state_dict(alone.state_dict())
+    shape = (ranks * one, args.seq_length)
+    tokens, targets = (torch.randint(args.vocab_size, shape).to(args.device) for _ in range(2))
+    mine = slice(rank * one, (rank + 1) * one)
+    alone(tokens, targets).backward()
+    # It has to live until the backward pass is over.
+    together = distribute(shared, args)
+    together(tokens[mine], targets[mine]).backward()
+    pairs = list(zip(alone.parameters(), shared.parameters()))
+    largest = max(plain.grad.abs().max() for plain, _ in pairs)
+    worst = max((plain.grad - other.grad).abs().max() for plain, other in pairs) / largest
+    # Of what the processes would have without DDP: too near would prove nothing.
+    lone = Gpt2(args).to(args.device)
+    lone.load_state_dict(alone.state_dict())
+    lone(tokens[mine], targets[mine]).backward()
+    apart = max((a.grad - b.grad).abs().max() for a, b in zip(alone.parameters(), lone.parameters())) / largest
+    for value, op in ((worst, dist.ReduceOp.MAX), (apart, dist.ReduceOp.MIN)):
+        dist.all_reduce(value, op)
+    ok = worst < 1e-5 and apart > 1e-3
+    if rank == 0:
+        print(f"{'ok' if ok else 'FAILED'}: gradients off by {worst:.1e}, those of a share of the batch by {apart:.1e}")
+    dist.destroy_process_group()
+    sys.exit(not ok)
+
+
+def join(args):
+    """With torchrun's variables: the process group, and this process's share of the cores, as mpirun gives it to ranks."""
+    args.local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if "WORLD_SIZE" not in os.environ:
+        return
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) >= local and args.device == "cpu":
+        each = len(cores) // local
+        os.sched_setaffinity(0, cores[args.local_rank * each : (args.local_rank + 1) * each])
+    if args.device == "cuda":
+        torch.cuda.set_device(args.local_rank)
+    dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
+
+
 def parse():
-    parser = argparse.ArgumentParser(description="Time GPT-2 training in PyTorch on CPUs.")
+    parser = argparse.ArgumentParser(description="Time GPT-2 training in PyTorch.")
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--num-layers", type=int, default=4)
     parser.add_argument("--num-attention-heads", type=int, default=4)
@@ -196,6 +261,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--steps", type=int, default=100, help="timed steps")
     parser.add_argument("--warmup", type=int, default=10, help="steps before them")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--compile", action="store_true", help="through torch.compile")
     parser.add_argument("--check", action="store_true", help="compare with the tests' witness")
     return parser.parse_args()
@@ -203,23 +269,31 @@ def parse():
 
 def main():
     args = parse()
+    join(args)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     if args.check:
-        check(args)
+        (check_ddp if dist.is_initialized() else check)(args)
     trainer = Trainer(args)
+    # Replicas start alike, and read different samples.
+    torch.manual_seed(1 + int(os.environ.get("RANK", 0)))
     shape = (args.micro_batch_size, args.seq_length)
     times = []
     for step in range(args.warmup + args.steps):
-        tokens, targets = (torch.randint(args.vocab_size, shape) for _ in range(2))
+        tokens, targets = (torch.randint(args.vocab_size, shape).to(args.device) for _ in range(2))
         start = time.perf_counter()
         loss = trainer.step(tokens, targets)
         times.append(1e3 * (time.perf_counter() - start))
     times = times[args.warmup :]
-    rate = matrix_product_rate(torch.float32 if args.dtype == "fp32" else torch.bfloat16)
-    tokens_per_second = 1e3 * args.micro_batch_size * args.seq_length / statistics.median(times)
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    rate = matrix_product_rate(torch.float32 if args.dtype == "fp32" else torch.bfloat16, args.device)
+    rate *= processes
+    batch = processes * args.micro_batch_size
+    tokens_per_second = 1e3 * batch * args.seq_length / statistics.median(times)
     result = {
-        "program": "pytorch " + torch.__version__,
+        "program": torch.__version__,
+        "processes": processes,
+        "backend": dist.get_backend() if dist.is_initialized() else None,
         "compiled": args.compile,
         "dtype": args.dtype,
         "threads": args.threads,
@@ -233,6 +307,11 @@ def main():
         "last_loss": loss,
         "step_ms": times,
     }
+    if dist.is_initialized():
+        first = dist.get_rank() == 0
+        dist.destroy_process_group()
+        if not first:
+            return
     json.dump(result, sys.stdout)
     print()
 
