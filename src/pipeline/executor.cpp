@@ -31,14 +31,22 @@ std::size_t last_backward(std::span<const Action> actions) {
   return last;
 }
 
+// "receive_activation mb 3 chunk 0"
+SpanLabel label_of(const Action& action) {
+  return {.what = name_of(action.kind), .micro_batch = action.micro_batch, .chunk = action.chunk};
+}
+
 }  // namespace
 
 PipelineExecutor::PipelineExecutor(StageCompute& stage, const GridCommunicators& communicators)
     : stage_(stage),
-      activations_in_(*communicators.activation_in, kEarlier),
-      gradients_in_(*communicators.gradient_in, kLater),
-      activations_out_(*communicators.activation_out, kLater, kMaxPendingSends),
-      gradients_out_(*communicators.gradient_out, kEarlier, kMaxPendingSends) {}
+      recorder_(*communicators.recorder),
+      has_neighbours_(communicators.activation_in->size() == 2 ||
+                      communicators.activation_out->size() == 2),
+      activations_in_(*communicators.activation_in, kEarlier, recorder_),
+      gradients_in_(*communicators.gradient_in, kLater, recorder_),
+      activations_out_(*communicators.activation_out, kLater, kMaxPendingSends, recorder_),
+      gradients_out_(*communicators.gradient_out, kEarlier, kMaxPendingSends, recorder_) {}
 
 void PipelineExecutor::run(std::span<const Action> actions) {
   try {
@@ -65,8 +73,9 @@ void PipelineExecutor::run_all(std::span<const Action> actions) {
 void PipelineExecutor::post_receives(std::span<const Action> actions) {
   for (const Action& action : actions) {
     if (!is_receive(action.kind)) continue;
+    const Span span(&recorder_, StepPart::kP2pWait, {.what = "post"});
     Inbox& inbox = action.kind == ActionKind::kReceiveActivation ? activations_in_ : gradients_in_;
-    inbox.post(stage_.boundary_shape(), stage_.boundary_options());
+    inbox.post(stage_.boundary_shape(), stage_.boundary_options(), label_of(action));
   }
 }
 
@@ -86,17 +95,20 @@ void PipelineExecutor::perform(const Action& action, bool is_last_backward) {
 }
 
 void PipelineExecutor::forward(const Action& action) {
+  const Span span(&recorder_, StepPart::kForward, label_of(action));
   at::Tensor output = stage_.forward(action.micro_batch, take(inputs_, action.micro_batch));
   if (output.defined()) outputs_[action.micro_batch] = std::move(output);
 }
 
 void PipelineExecutor::backward(const Action& action, bool is_last) {
+  const Span span(&recorder_, StepPart::kBackward, label_of(action));
   const int micro_batch = action.micro_batch;
   at::Tensor gradient = stage_.backward(micro_batch, take(output_gradients_, micro_batch), is_last);
   if (gradient.defined()) input_gradients_[micro_batch] = std::move(gradient);
 }
 
 void PipelineExecutor::receive(Inbox& inbox, Tensors& to, const Action& action) {
+  const Span span(&recorder_, StepPart::kP2pWait, label_of(action));
   const Timer timer;
   to[action.micro_batch] = inbox.take();
   wait_seconds_ += timer.seconds();
@@ -109,12 +121,16 @@ void PipelineExecutor::send(Outbox& outbox, Tensors& from, const Action& action)
   require(tensor.sizes() == at::IntArrayRef(stage_.boundary_shape()) &&
               tensor.scalar_type() == c10::typeMetaToScalarType(stage_.boundary_options().dtype()),
           "what passes between stages has the boundary's shape and type");
+  const Span span(&recorder_, StepPart::kP2pWait, label_of(action));
   const Timer timer;
-  outbox.send(tensor.contiguous());
+  outbox.send(tensor.contiguous(), label_of(action));
   wait_seconds_ += timer.seconds();
 }
 
 void PipelineExecutor::poll() {
+  if (!has_neighbours_) return;
+  const Span span(recorder_.counts_host_time() ? &recorder_ : nullptr, StepPart::kP2pWait,
+                  {.what = "poll"});
   activations_in_.poll();
   gradients_in_.poll();
   activations_out_.poll();
@@ -122,6 +138,8 @@ void PipelineExecutor::poll() {
 }
 
 void PipelineExecutor::finish() {
+  const Span span(has_neighbours_ ? &recorder_ : nullptr, StepPart::kP2pWait,
+                  {.what = "finish sends"});
   const Timer timer;
   activations_out_.finish();
   gradients_out_.finish();

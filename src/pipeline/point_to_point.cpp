@@ -16,23 +16,22 @@ void leak(std::deque<Message>& messages) {
   messages.clear();
 }
 
-void wait_for_oldest(std::deque<Message>& messages) {
-  messages.front().work->wait();
-  messages.pop_front();
-}
-
 }  // namespace
 
-void Inbox::post(at::IntArrayRef shape, const at::TensorOptions& options) {
+void Inbox::post(at::IntArrayRef shape, const at::TensorOptions& options, SpanLabel label) {
   require(from_.size() == 2, "a receive has a neighbour to come from");
   at::Tensor tensor = at::empty(shape, options);
-  PendingWork work = from_.start_receive(buffer_of(tensor), peer_);
-  posted_.push_back({std::move(tensor), std::move(work)});
+  const Buffer buffer = buffer_of(tensor);
+  label.bytes = static_cast<std::int64_t>(buffer.bytes());
+  const std::size_t flight = recorder_.begin_flight(StepPart::kP2pWait, label);
+  PendingWork work = from_.start_receive(buffer, peer_);
+  posted_.push_back({std::move(tensor), std::move(work), flight});
 }
 
 at::Tensor Inbox::take() {
   require(!posted_.empty(), "a message is posted before it is taken");
   posted_.front().work->wait();
+  recorder_.end_flight(posted_.front().flight);
   at::Tensor tensor = std::move(posted_.front().tensor);
   posted_.pop_front();
   return tensor;
@@ -46,19 +45,29 @@ void Inbox::abandon() {
   leak(posted_);
 }
 
-void Outbox::send(at::Tensor tensor) {
+void Outbox::send(at::Tensor tensor, SpanLabel label) {
   require(to_.size() == 2, "a send has a neighbour to go to");
-  PendingWork work = to_.start_send(buffer_of(tensor), peer_);
-  pending_.push_back({std::move(tensor), std::move(work)});
-  while (pending_.size() > max_pending_) wait_for_oldest(pending_);
+  const Buffer buffer = buffer_of(tensor);
+  label.bytes = static_cast<std::int64_t>(buffer.bytes());
+  const std::size_t flight = recorder_.begin_flight(StepPart::kP2pWait, label);
+  PendingWork work = to_.start_send(buffer, peer_);
+  pending_.push_back({std::move(tensor), std::move(work), flight});
+  while (pending_.size() > max_pending_) land_oldest();
+}
+
+// Waits for it.
+void Outbox::land_oldest() {
+  pending_.front().work->wait();
+  recorder_.end_flight(pending_.front().flight);
+  pending_.pop_front();
 }
 
 void Outbox::poll() {
-  while (!pending_.empty() && pending_.front().work->poll()) pending_.pop_front();
+  while (!pending_.empty() && pending_.front().work->poll()) land_oldest();
 }
 
 void Outbox::finish() {
-  while (!pending_.empty()) wait_for_oldest(pending_);
+  while (!pending_.empty()) land_oldest();
 }
 
 void Outbox::abandon() {

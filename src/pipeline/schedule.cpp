@@ -41,12 +41,12 @@ std::string_view name_of(ActionKind kind) {
   switch (kind) {
     case ActionKind::kForward: return "forward";
     case ActionKind::kBackward: return "backward";
-    case ActionKind::kBackwardInput: return "backward of the input";
-    case ActionKind::kBackwardWeight: return "backward of the weights";
-    case ActionKind::kSendActivation: return "send of an activation";
-    case ActionKind::kReceiveActivation: return "receive of an activation";
-    case ActionKind::kSendGradient: return "send of a gradient";
-    case ActionKind::kReceiveGradient: return "receive of a gradient";
+    case ActionKind::kBackwardInput: return "backward input";
+    case ActionKind::kBackwardWeight: return "backward weight";
+    case ActionKind::kSendActivation: return "send activation";
+    case ActionKind::kReceiveActivation: return "receive activation";
+    case ActionKind::kSendGradient: return "send gradient";
+    case ActionKind::kReceiveGradient: return "receive gradient";
   }
   return "?";
 }

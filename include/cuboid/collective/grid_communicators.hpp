@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "cuboid/base/step_recorder.hpp"
 #include "cuboid/collective/backend.hpp"
 #include "cuboid/collective/communicator.hpp"
 #include "cuboid/grid/grid.hpp"
@@ -10,6 +11,12 @@
 namespace cuboid {
 
 struct GridCommunicators {
+  // Where a step's time goes. Calls into the communicators below are its spans, each of its axis;
+  // but those between stages, whose messages the pipeline records by micro-batch. What talks over
+  // several axes (model_parallel, ends, control) does so when a step's passes are over and waits
+  // for the slowest stage where there are stages, else for the slowest TP rank, else for the
+  // slowest replica: it counts for that axis. The host's clock; a GPU's is the caller's to set.
+  std::unique_ptr<StepRecorder> recorder;
   std::unique_ptr<Communicator> dp;
   std::unique_ptr<Communicator> tp;
   std::unique_ptr<Communicator> model_parallel;

@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 
+#include "cuboid/base/step_recorder.hpp"
 #include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/model/stage_compute.hpp"
 #include "cuboid/pipeline/point_to_point.hpp"
@@ -17,7 +18,8 @@ namespace cuboid {
 
 class PipelineExecutor {
  public:
-  // Both must outlive the executor.
+  // Both must outlive the executor. Computes, and calls for messages, are spans of the
+  // communicators' recorder.
   PipelineExecutor(StageCompute& stage, const GridCommunicators& communicators);
 
   // Runs one step; collective over the pipeline, every stage with its schedule of the same kind and
@@ -48,6 +50,8 @@ class PipelineExecutor {
   void abandon();
 
   StageCompute& stage_;
+  StepRecorder& recorder_;
+  bool has_neighbours_;
   Inbox activations_in_, gradients_in_;
   Outbox activations_out_, gradients_out_;
   Tensors inputs_, outputs_, output_gradients_, input_gradients_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 
+#include "cuboid/base/step_recorder.hpp"
 #include "cuboid/collective/communicator.hpp"
 
 namespace cuboid {
@@ -16,13 +17,15 @@ namespace cuboid {
 struct Message {
   at::Tensor tensor;
   PendingWork work;
+  std::size_t flight = 0;  // in the recorder
 };
 
 class Inbox {
  public:
-  Inbox(Communicator& from, int peer) : from_(from), peer_(peer) {}
-  // Starts to receive into a new tensor of this shape.
-  void post(at::IntArrayRef shape, const at::TensorOptions& options);
+  Inbox(Communicator& from, int peer, StepRecorder& recorder)
+      : from_(from), peer_(peer), recorder_(recorder) {}
+  // Starts to receive into a new tensor of this shape. The label is the message's name in traces.
+  void post(at::IntArrayRef shape, const at::TensorOptions& options, SpanLabel label);
   // Waits for the oldest posted message. On a GPU the compute stream waits, not the host.
   [[nodiscard]] at::Tensor take();
   // Lets the messages progress.
@@ -34,25 +37,29 @@ class Inbox {
  private:
   Communicator& from_;
   int peer_;
+  StepRecorder& recorder_;
   std::deque<Message> posted_;
 };
 
 class Outbox {
  public:
   // At most `max_pending` messages are under way; send() waits for the oldest beyond that.
-  Outbox(Communicator& to, int peer, std::size_t max_pending)
-      : to_(to), peer_(peer), max_pending_(max_pending) {}
+  Outbox(Communicator& to, int peer, std::size_t max_pending, StepRecorder& recorder)
+      : to_(to), peer_(peer), max_pending_(max_pending), recorder_(recorder) {}
   // Keeps the tensor until it has been sent; nobody may change it meanwhile.
-  void send(at::Tensor tensor);
+  void send(at::Tensor tensor, SpanLabel label);
   void poll();
   // Waits for everything that was sent.
   void finish();
   void abandon();  // as Inbox::abandon
 
  private:
+  void land_oldest();
+
   Communicator& to_;
   int peer_;
   std::size_t max_pending_;
+  StepRecorder& recorder_;
   std::deque<Message> pending_;
 };
 
