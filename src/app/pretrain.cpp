@@ -18,6 +18,7 @@
 #include "cuboid/base/error.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
+#include "cuboid/collective/device_clock.hpp"
 #include "cuboid/config/model_size.hpp"
 #include "cuboid/config/print.hpp"
 #include "cuboid/launch/device.hpp"
@@ -83,6 +84,13 @@ std::pair<double, std::string> find_peak(const Config& config, Communicator& con
                        ranks == 1 ? "" : "s", fp32 ? "fp32" : "bf16")};
 }
 
+RankHosts hosts_of(const NodeMap& nodes) {
+  RankHosts hosts{.names = {}, .share_cores = nodes.oversubscribed()};
+  for (const int node : nodes.node_of)
+    hosts.names.push_back(nodes.hosts[static_cast<std::size_t>(node)]);
+  return hosts;
+}
+
 TextPairs option_pairs(const Config& config) {
   TextPairs pairs;
   const std::string text = config_text(config);
@@ -127,6 +135,9 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   const Processor processor = choose_processor(config.runtime, session.world(), nodes);
   const Grid grid(session.world(), shape);
   GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
+  if (processor.device.is_cuda()) {
+    communicators.recorder->use_clock(make_device_clock(/*stream=*/nullptr));
+  }
   out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
@@ -154,7 +165,8 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
                    .progress_line = wants_progress(),
                    .options = option_pairs(config),
                    .versions = versions_for_checkpoint(),
-                   .seconds_left = seconds_left});
+                   .seconds_left = seconds_left,
+                   .hosts = hosts_of(nodes)});
   trainer.begin(std::move(preflight.resume));
   return trainer.run() == RunEnd::kDone ? kDone : kStoppedExit;
 }

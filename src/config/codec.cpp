@@ -118,6 +118,30 @@ Codec<std::int64_t> duration() {
           seconds_of, slurm_time};
 }
 
+Codec<ProfileSteps> profile_steps(std::int64_t max_step) {
+  constexpr std::int64_t kMost = 10'000;
+  return {
+      "STEPS", "none, a number of steps from 1 to 10000, or FIRST-LAST with as many steps at most",
+      [max_step](std::string_view text) -> std::optional<ProfileSteps> {
+        if (text == "none") return ProfileSteps{};
+        const std::size_t dash = text.find('-', 1);
+        const auto first = whole_text<std::int64_t>(text.substr(0, dash));
+        if (!first || *first < 1 || *first > max_step) return std::nullopt;
+        if (dash == std::string_view::npos) {
+          return *first <= kMost ? std::optional(ProfileSteps{.count = *first}) : std::nullopt;
+        }
+        const auto last = whole_text<std::int64_t>(text.substr(dash + 1));
+        if (!last || *last < *first || *last > max_step || *last - *first >= kMost)
+          return std::nullopt;
+        return ProfileSteps{.first = *first, .count = *last - *first + 1};
+      },
+      [](const ProfileSteps& steps) {
+        if (steps.count == 0) return std::string("none");
+        if (steps.first == 0) return std::to_string(steps.count);
+        return std::to_string(steps.first) + "-" + std::to_string(steps.first + steps.count - 1);
+      }};
+}
+
 Codec<std::string> path(std::string value_name) {
   return {std::move(value_name), "a path without control characters, of at most 4096 bytes",
           [](std::string_view text) {

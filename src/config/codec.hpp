@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "cuboid/config/config.hpp"
+
 namespace cuboid {
 
 template <typename T>
@@ -35,6 +37,8 @@ Codec<bool> boolean();
 // "DAYS-H", "DAYS-H:MIN" or "DAYS-H:MIN:SEC".
 Codec<std::int64_t> duration();
 // The path of a file or folder: not empty, no control characters, at most 4096 bytes.
+// "none", a number of steps, or FIRST-LAST; of at most 10,000 steps.
+Codec<ProfileSteps> profile_steps(std::int64_t max_step);
 Codec<std::string> path(std::string value_name);
 
 // The word "auto" for a value that resolve() derives: 0, an empty text or an unset optional.

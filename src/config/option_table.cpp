@@ -289,7 +289,10 @@ void add_runtime(Table table) {
                                    {"nanogpt", MfuConvention::kNanoGpt},
                                    {"palm", MfuConvention::kPalm}}),
             "Whose count of FLOPs a token MFU uses; they differ by up to 8 % and more with long "
-            "sequences"});
+            "sequences"})
+      .add({"profile", kIn, &RuntimeConfig::profile, profile_steps(kMaxSteps),
+            "Steps whose every action is traced into OUTPUT_DIR/trace-steps-FIRST-LAST.json (opens "
+            "in Perfetto); a number: so many, from the third of the run on"});
 }
 
 }  // namespace

@@ -239,6 +239,15 @@ void check_runtime(Findings& findings) {
                "auto, or --device cuda or auto");
 }
 
+void check_profile(Findings& findings) {
+  const auto& steps = findings.resolved().runtime.profile;
+  const std::int64_t last = findings.resolved().train.max_steps;
+  if (steps.first <= last) return;
+  findings.add({"profile", "max-steps"},
+               findings.value_of("profile") + " begins after " + findings.value_of("max-steps") +
+                   "; legal: --profile with steps up to " + std::to_string(last));
+}
+
 }  // namespace
 
 std::vector<std::string> find_problems(const Config& config, const Facts& facts,
@@ -254,6 +263,7 @@ std::vector<std::string> find_problems(const Config& config, const Facts& facts,
   check_vocabulary(findings);
   check_schedule(findings);
   check_runtime(findings);
+  check_profile(findings);
   return findings.take();
 }
 

@@ -52,8 +52,12 @@ std::string set_earlier_run_aside(const std::string& output_dir) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(output_dir)) {
     const std::string name = entry.path().filename();
-    const bool metrics = name.starts_with("metrics") && entry.path().extension() == ".jsonl";
-    if (entry.is_regular_file() && (metrics || step_of_checkpoint(name))) names.push_back(name);
+    const std::string ending = entry.path().extension();
+    const bool metrics = name.starts_with("metrics") && ending == ".jsonl";
+    const bool times =
+        ending == ".json" && (name == "step_times.json" || name.starts_with("trace-steps-"));
+    if (entry.is_regular_file() && (metrics || times || step_of_checkpoint(name)))
+      names.push_back(name);
   }
   return move_to_new_folder(output_dir, names);
 }

@@ -15,6 +15,7 @@ TrainStep::TrainStep(const Config& config, const Grid& grid, GridCommunicators& 
       grid_(grid),
       communicators_(communicators),
       stage_(stage),
+      recorder_(*communicators.recorder),
       tokens_per_step_(config.batch.global_batch_size * config.model.seq_length),
       executor_(stage, communicators),
       evaluator_(config, grid, communicators, stage, executor_, hooks_.wants_attention),
@@ -27,9 +28,26 @@ TrainStep::TrainStep(const Config& config, const Grid& grid, GridCommunicators& 
   stage_.on_final_gradient([this](Weight& weight) { reducer_.add(weight); });
 }
 
-StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
+void TrainStep::begin(const Batch& batch) {
+  // Copies to a GPU among it.
+  const Span span(&recorder_, StepPart::kData, {.what = "micro-batches"});
   stage_.begin_step(micro_batches_of(batch, config_, stage_),
                     1.0 / static_cast<double>(tokens_per_step_));
+}
+
+double TrainStep::gradient_norm() {
+  const Span span(&recorder_, StepPart::kOptimizer, {.what = "gradient norm"});
+  return norm_.compute();
+}
+
+void TrainStep::update(double learning_rate, double clip) {
+  hooks_.before_update();
+  const Span span(&recorder_, StepPart::kOptimizer, {.what = "update"});
+  optimizer_.step(learning_rate, clip);
+}
+
+StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
+  begin(batch);
   executor_.run(schedule_);
   reducer_.finish();
   if (stage_.tied_weight() != nullptr) {
@@ -39,13 +57,11 @@ StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
       add_up_losses(config_, grid_, communicators_, stage_, hooks_.wants_attention());
   StepResult result{
       .loss = total.loss,
-      .grad_norm = norm_.compute(),
+      .grad_norm = gradient_norm(),
       .learning_rate = learning_rate(config_.optimizer, step, config_.train.max_steps),
       .attention = total.attention};
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
-    hooks_.before_update();
-    optimizer_.step(result.learning_rate,
-                    clip_factor(result.grad_norm, config_.optimizer.clip_grad));
+    update(result.learning_rate, clip_factor(result.grad_norm, config_.optimizer.clip_grad));
   }
   return result;
 }

@@ -32,6 +32,11 @@ double peak_resident_bytes() {
   return static_cast<double>(usage.ru_maxrss) * 1024.0;
 }
 
+const Batch& next_batch(BatchLoader& loader, StepRecorder& recorder) {
+  const Span span(&recorder, StepPart::kData, {.what = "next batch"});
+  return loader.next();
+}
+
 // "; removed those of steps 10, 20"
 std::string removed_text(const std::vector<std::int64_t>& steps) {
   std::string text;
@@ -56,6 +61,7 @@ Trainer::Trainer(const Config& config, const Grid& grid, GridCommunicators& comm
       step_(config, grid, communicators, stage,
             {.wants_attention = [this] { return wants_attention(); },
              .before_update = [this] { checkpointer_.wait_until_copied(); }}),
+      profile_(config, grid.shape(), options_.hosts, communicators),
       checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()),
       log_(grid.rank() == 0, options_.progress_line) {}
 
@@ -74,6 +80,7 @@ RunEnd Trainer::run() {
   BatchLoader loader(
       batch_reader(config_, grid_, stage_.place(), dataset_.train, order_of(sampler)), consumed_);
   log_.open_metrics(config_.checkpoint.output_dir, completed_);
+  log_.print_if_any(profile_.plan(completed_));
   const Timer timer;
   talk();  // a signal may have come before the first step
   if (validation_is_pending_ && stop_reason_.empty()) {
@@ -87,16 +94,19 @@ RunEnd Trainer::run() {
     report_save();
   }
   save_at_the_end();
+  report_step_times();
   print_summary(timer.seconds());
   const bool is_done = completed_ == config_.train.max_steps && !validation_is_pending_;
   return is_done ? RunEnd::kDone : RunEnd::kStopped;
 }
 
 void Trainer::train_one_step(BatchLoader& loader) {
+  profile_.begin_step(completed_ + 1);
   const Timer timer;
-  const Batch& batch = loader.next();
+  const Batch& batch = next_batch(loader, *communicators_.recorder);
   const StepResult result = step_.run(batch, completed_);
   const double ms = timer.ms();
+  profile_.end_step();
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     throw Diverged(
         format("step %ld: loss %g, gradient norm %g; the weights before it are in the "
@@ -115,6 +125,7 @@ void Trainer::train_one_step(BatchLoader& loader) {
   history_.grad_norm.push_back(result.grad_norm);
   history_.learning_rate.push_back(result.learning_rate);
   history_.consumed_samples.push_back(consumed_);
+  log_.print_if_any(profile_.write_when_complete());
   if (result.attention) talk();
   validation_is_pending_ = is_validation_due();
   if (validation_is_pending_ && stop_reason_.empty()) {
@@ -127,12 +138,17 @@ void Trainer::train_one_step(BatchLoader& loader) {
   if (!last) log_.progress(completed_, config_.train.max_steps, training_seconds_ / done);
 }
 
+double Trainer::mfu_of(double tokens_per_second) const {
+  if (options_.peak_flops == 0.0) return 0.0;
+  const double flops = flops_per_token(config_.model, config_.runtime.mfu_convention,
+                                       config_.parallel.tensor_parallel_size);
+  return flops * tokens_per_second / options_.peak_flops;
+}
+
 StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, double ms) const {
   const auto samples = static_cast<double>(config_.batch.global_batch_size);
   const double tokens = samples * static_cast<double>(config_.model.seq_length);
   const double tokens_per_second = tokens / (ms * 1e-3);
-  const double flops = flops_per_token(config_.model, config_.runtime.mfu_convention,
-                                       config_.parallel.tensor_parallel_size);
   return {.step = completed_,
           .loss = result.loss,
           .grad_norm = result.grad_norm,
@@ -141,7 +157,7 @@ StepMetrics Trainer::measure(const StepResult& result, const Batch& batch, doubl
           .samples_per_second = samples / (ms * 1e-3),
           .tokens_per_second = tokens_per_second,
           .step_ms = ms,
-          .mfu = options_.peak_flops > 0.0 ? flops * tokens_per_second / options_.peak_flops : 0.0,
+          .mfu = mfu_of(tokens_per_second),
           .mfu_convention = std::string(name_of(config_.runtime.mfu_convention)),
           .sample_digest = batch.digest,
           .validation_loss = {}};
@@ -232,6 +248,16 @@ void Trainer::report_save() {
                    short_duration(report->stall_seconds).c_str());
   }
   log_.print(line + removed_text(report->removed));
+}
+
+void Trainer::report_step_times() {
+  const auto tokens =
+      static_cast<double>(config_.batch.global_batch_size * config_.model.seq_length);
+  log_.print_if_any(profile_.finish([&](double step_seconds) {
+    const double tokens_per_second = tokens / step_seconds;
+    return StepSpeed{tokens_per_second, mfu_of(tokens_per_second),
+                     std::string(name_of(config_.runtime.mfu_convention))};
+  }));
 }
 
 void Trainer::print_summary(double seconds) {

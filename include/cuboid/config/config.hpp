@@ -103,6 +103,13 @@ struct CheckpointConfig {
   bool operator==(const CheckpointConfig&) const = default;
 };
 
+// Steps that are traced one by one.
+struct ProfileSteps {
+  std::int64_t first = 0;  // 0: from the third step of the process on
+  std::int64_t count = 0;  // 0: none
+  bool operator==(const ProfileSteps&) const = default;
+};
+
 struct RuntimeConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   BackendChoice comm_backend = BackendChoice::kAuto;
@@ -110,6 +117,7 @@ struct RuntimeConfig {
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
   MfuConvention mfu_convention = MfuConvention::kLlmC;  // how the model's FLOPs are counted
+  ProfileSteps profile;
   bool operator==(const RuntimeConfig&) const = default;
 };
 

@@ -18,6 +18,9 @@ class RunLog {
   void open_metrics(const std::string& output_dir, std::int64_t completed);
   // A line of text, at once.
   void print(const std::string& line);
+  void print_if_any(const std::string& line) {
+    if (!line.empty()) print(line);
+  }
   // A step that is complete; `is_due`: the line for the steps since the last one is printed.
   void step(const StepMetrics& metrics, bool is_due);
   // A validation that did not belong to a step of this process.

@@ -46,11 +46,16 @@ class TrainStep {
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
 
  private:
+  void begin(const Batch& batch);
+  double gradient_norm();
+  void update(double learning_rate, double clip);
+
   Config config_;
   StepHooks hooks_;
   const Grid& grid_;
   GridCommunicators& communicators_;
   Stage& stage_;
+  StepRecorder& recorder_;
   std::int64_t tokens_per_step_;
   PipelineExecutor executor_;
   Evaluator evaluator_;

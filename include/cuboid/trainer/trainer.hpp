@@ -9,6 +9,7 @@
 #include "cuboid/trainer/checkpointer.hpp"
 #include "cuboid/trainer/resume.hpp"
 #include "cuboid/trainer/run_log.hpp"
+#include "cuboid/trainer/step_profile.hpp"
 #include "cuboid/trainer/time_limit.hpp"
 #include "cuboid/trainer/train_step.hpp"
 
@@ -27,6 +28,7 @@ struct TrainerOptions {
   TextPairs options;  // of the run, for checkpoints
   TextPairs versions;
   double seconds_left = TimeLimit::kNone;  // in which the run must have saved and ended; of rank 0
+  RankHosts hosts;
 };
 
 enum class RunEnd : unsigned char {
@@ -54,6 +56,7 @@ class Trainer {
   void warn_of_other_data(const Metadata& metadata, const std::string& path);
   void set_aside(const std::string& resumed_from);
   void train_one_step(BatchLoader& loader);
+  [[nodiscard]] double mfu_of(double tokens_per_second) const;
   [[nodiscard]] StepMetrics measure(const StepResult& result, const Batch& batch, double ms) const;
   [[nodiscard]] bool is_due(std::int64_t interval) const;
   [[nodiscard]] bool is_validation_due() const;
@@ -66,6 +69,7 @@ class Trainer {
   [[nodiscard]] Metadata metadata() const;
   void report_save();
   void print_summary(double seconds);
+  void report_step_times();
 
   Config config_;
   const Grid& grid_;
@@ -75,6 +79,7 @@ class Trainer {
   TrainerOptions options_;
   TimeLimit time_limit_;
   TrainStep step_;
+  StepProfile profile_;
   Checkpointer checkpointer_;
   std::int64_t completed_ = 0;  // steps
   std::int64_t consumed_ = 0;   // samples; a resumed run may have had other batch sizes

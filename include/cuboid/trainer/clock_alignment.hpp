@@ -1,0 +1,40 @@
+// The clocks of all ranks against that of the first, by messages.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "cuboid/base/step_clock.hpp"
+#include "cuboid/collective/communicator.hpp"
+
+namespace cuboid {
+
+using NowNs = std::function<std::int64_t()>;
+
+// Nanoseconds to add to this rank's clock to get rank 0's, as it is now: half of the shortest of
+// many round trips is the error at most. Collective. Cristian, "Probabilistic clock
+// synchronization", Distributed Computing 3, 1989.
+std::int64_t measure_clock_offset(Communicator& comm, const NowNs& now = steady_ns);
+
+// The offset over a stretch of time: measured at its begin and its end, for clocks drift apart.
+class ClockAlignment {
+ public:
+  explicit ClockAlignment(NowNs now = steady_ns) : now_(std::move(now)) {}
+  // Both collective.
+  void begin(Communicator& comm);
+  void end(Communicator& comm);
+  // This rank's time on rank 0's clock.
+  [[nodiscard]] std::int64_t on_first_rank(std::int64_t ns) const;
+
+ private:
+  struct Sample {
+    std::int64_t at_ns = 0;
+    std::int64_t offset_ns = 0;
+  };
+  [[nodiscard]] Sample sample(Communicator& comm) const;
+
+  NowNs now_;
+  Sample begin_, end_;
+};
+
+}  // namespace cuboid
