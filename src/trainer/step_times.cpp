@@ -165,7 +165,7 @@ std::string step_time_table(const StepTimeReport& report) {
         table_row(report, title_of(static_cast<StepPart>(part)), spread_of(report, part)));
   }
   rows.push_back(table_row(report, "step", spread_of(report, sum)));
-  std::string text = format("Step time: mean of %ld step%s from step %ld on\n",
+  std::string text = format("Time of a step, mean of %ld step%s from step %ld on\n",
                             static_cast<long>(report.num_steps), report.num_steps == 1 ? "" : "s",
                             static_cast<long>(report.first_step)) +
                      table(rows, "  ");

@@ -28,8 +28,14 @@ Track track_of(StepPart part) {
 // The events of one rank, each after a comma and a line end.
 class EventList {
  public:
-  EventList(int rank, const ClockAlignment& clock, std::int64_t origin_ns)
-      : rank_(rank), clock_(clock), origin_ns_(origin_ns) {}
+  explicit EventList(int rank) : rank_(rank) {}
+
+  // The step whose events follow, and the time of this rank's clock that is 0 in the trace. One
+  // shift for a whole step: its durations stay what was measured.
+  void begin_step(std::int64_t step, std::int64_t origin_ns) {
+    step_ = step;
+    origin_ns_ = origin_ns;
+  }
 
   void name_process(const std::string& name) {
     add({{"name", "process_name"}, {"ph", "M"}, {"pid", rank_}, {"args", {{"name", name}}}});
@@ -50,14 +56,13 @@ class EventList {
          {"tid", static_cast<int>(track)},
          {"args", {{"sort_index", static_cast<int>(track)}}}});
   }
-  void slice(const Slice& slice, std::int64_t step, bool is_step) {
-    const std::int64_t begin = clock_.on_first_rank(slice.begin_ns);
+  void slice(const Slice& slice, bool is_step) {
     Json args = args_of(slice.label);
-    args["step"] = step;
-    add({{"name", is_step ? "step " + std::to_string(step) : label_text(slice.label)},
+    args["step"] = step_;
+    add({{"name", is_step ? "step " + std::to_string(step_) : label_text(slice.label)},
          {"cat", name_of(slice.part)},
          {"ph", "X"},
-         {"ts", microseconds(begin - origin_ns_)},
+         {"ts", microseconds(slice.begin_ns - origin_ns_)},
          {"dur", microseconds(slice.end_ns - slice.begin_ns)},
          {"pid", rank_},
          {"tid", static_cast<int>(track_of(slice.part))},
@@ -68,14 +73,14 @@ class EventList {
     Json event = {{"name", label_text(flight.label) + " under way"},
                   {"cat", name_of(flight.part)},
                   {"ph", "b"},
-                  {"ts", microseconds(clock_.on_first_rank(flight.begin_ns) - origin_ns_)},
+                  {"ts", microseconds(flight.begin_ns - origin_ns_)},
                   {"pid", rank_},
                   {"tid", static_cast<int>(track_of(flight.part))},
                   {"id", format("%d-%ld", rank_, static_cast<long>(num_flights_))},
                   {"args", args_of(flight.label)}};
     add(event);
     event["ph"] = "e";
-    event["ts"] = microseconds(clock_.on_first_rank(flight.end_ns) - origin_ns_);
+    event["ts"] = microseconds(flight.end_ns - origin_ns_);
     event.erase("args");
     add(event);
   }
@@ -93,8 +98,8 @@ class EventList {
   void add(const Json& event) { text_ += ",\n" + event.dump(); }
 
   int rank_;
-  const ClockAlignment& clock_;
-  std::int64_t origin_ns_;
+  std::int64_t step_ = 0;
+  std::int64_t origin_ns_ = 0;
   std::int64_t num_flights_ = 0;
   std::string text_;
 };
@@ -116,7 +121,7 @@ std::string receive_text(Communicator& control, int peer) {
 }  // namespace
 
 std::string Trace::events(int rank, std::int64_t origin_ns) const {
-  EventList list(rank, clock_, origin_ns);
+  EventList list(rank);
   list.name_process(format("rank %d (%s) on %s", rank,
                            to_string(coordinate_of(shape_, rank)).c_str(),
                            hosts_.of(rank).c_str()));
@@ -125,8 +130,9 @@ std::string Trace::events(int rank, std::int64_t origin_ns) const {
   if (shape_.pp > 1) list.name_track(kPp, "PP communication");
   if (shape_.dp > 1) list.name_track(kDp, "DP communication");
   for (const StepRecord& step : steps_) {
-    for (const Slice& slice : step.slices)
-      list.slice(slice, step.step, &slice == &step.slices.front());
+    const std::int64_t shift_ns = clock_.on_first_rank(step.begin_ns) - step.begin_ns;
+    list.begin_step(step.step, origin_ns - shift_ns);
+    for (const Slice& slice : step.slices) list.slice(slice, &slice == &step.slices.front());
     for (const Flight& flight : step.flights) list.flight(flight);
   }
   return list.take();

@@ -73,7 +73,7 @@ TEST(StepTimes, FiguresOfARun) {
 TEST(StepTimes, TheTableNamesPartsAndTheSlowestRank) {
   const std::string text = step_time_table(two_stages());
   const std::string expected =
-      "Step time: mean of 8 steps from step 3 on\n"
+      "Time of a step, mean of 8 steps from step 3 on\n"
       "  part       min ms  mean ms  max ms  % of step  longest on\n"
       "  forward    100.00   100.00  100.00       26.8  rank 0 on n1\n"
       "  backward   200.00   220.00  240.00       59.0  rank 1 on n2\n"
