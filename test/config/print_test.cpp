@@ -114,6 +114,8 @@ Config everything_changed() {
                               "bf16",
                               "--num-threads",
                               "3",
+                              "--profile",
+                              "5-9",
                               "--peak-tflops",
                               "989.5",
                               "--mfu-convention",
