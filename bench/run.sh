@@ -58,6 +58,7 @@ export OMPI_MCA_rmaps_base_oversubscribe=1
 # program, ranks, options: what the five minutes are spent on.
 set_of_programs=(
   "machine $many"
+  "base 1"
   "model 1"
   "optimizer 1"
   "collective $many"

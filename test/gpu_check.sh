@@ -43,6 +43,7 @@ done
 for ranks in 1 2 8; do
   check "training against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
 done
+check "the device's clock" "$tests/collective/device_clock_test"
 out=$(mktemp -d)
 run=(bin/cuboid pretrain --preset demo --max-steps 50 --device cuda --eval-steps 2)
 check "demo on one GPU, fp32" "${run[@]}" --output-dir "$out/fp32"
@@ -53,6 +54,14 @@ check "the last losses agree to 2 %" bash -c '
   last() { tail -n 1 "$1/metrics.jsonl" | sed -E "s/.*\"loss\":([^,]*).*/\1/"; }
   awk -v a="$(last "$0/cpu")" -v b="$(last "$0/fp32")" -v c="$(last "$0/bf16")" \
     "BEGIN { exit !(a > 0 && (a - b) ^ 2 < (0.02 * a) ^ 2 && (a - c) ^ 2 < (0.02 * a) ^ 2) }"' "$out"
+# shellcheck disable=SC2016
+check "the trace and the table of a run on a GPU" bash -c '
+  mkdir -p "$0/traced" &&
+    bin/cuboid pretrain --preset tiny-llama --device cuda --num-microbatches 4 --max-steps 10 --eval-steps 0 \
+      --profile 8 --output-dir "$0/traced" >"$0/said" &&
+    mv "$0/said" "$0/traced/out" &&
+    python3 test/app/trace_check.py "$0/traced" 1 1 1 4 | tee "$0/checks" &&
+    ! grep -v "^ok" "$0/checks"' "$out"
 rm -rf "$out"
 echo "$passed passed, $failed failed"
 ((failed == 0))

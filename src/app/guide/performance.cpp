@@ -15,6 +15,18 @@ const char* const kPerformanceChapter =
   and one kind of peak only. metrics.jsonl has step_ms, tokens_per_second and
   mfu for every step; the first steps warm up.
 
+Where the time goes
+
+  The table at a run's end: forward, backward, waiting for each axis (what
+  computing does not hide), optimizer, data; over all ranks, with the slowest.
+  Much p2p wait: more micro-batches. Much TP wait: less tensor parallelism, or
+  inside a node only. Much DP wait: more micro-batches, other
+  --ddp-bucket-size. Much data: a faster disk. One rank that computes longer
+  than all: look at its host. step_times.json has the same for programs.
+
+  --profile 5 traces five steps, action by action, all ranks in one file that
+  https://ui.perfetto.dev opens.
+
 CPUs
 
   Ranks times --num-threads should be the cores; auto shares them out. More
@@ -25,8 +37,7 @@ CPUs
 GPUs
 
   One rank for each GPU; --dtype bf16. Collectives go over NCCL, and over MPI
-  where
-  ranks share a GPU. Larger micro-batches make larger products: raise
+  where ranks share a GPU. Larger micro-batches make larger products: raise
   --micro-batch-size until memory is full, then --num-microbatches.
 
 Grids
