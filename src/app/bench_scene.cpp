@@ -50,8 +50,8 @@ std::string bench_introduction(const BenchScene& scene) {
                  scene.groups.count == 1 ? "" : "s", scene.groups.ranks,
                  scene.groups.count == 1 ? "" : ", all at the same time; times are the slowest's");
   text += device_report(scene.processor, scene.runtime, scene.nodes);
-  text += format("%lld operations timed in a row after %lld to warm up; time: %s; %s\n",
-                 static_cast<long long>(arguments.iterations),
+  text += format("%lld operation%s timed in a row after %lld to warm up; time: %s; %s\n",
+                 static_cast<long long>(arguments.iterations), arguments.iterations == 1 ? "" : "s",
                  static_cast<long long>(arguments.warmups),
                  kTimes[static_cast<std::size_t>(arguments.average)],
                  arguments.checks == 0
