@@ -46,8 +46,7 @@ axis() { # AXIS GROUPS ARGS...
   says "axis $1" 0 "^# Axis $1: $2" '^# Out of bounds values : 0 OK$'
 }
 axis tp '2 groups of 2 ranks, all at the same time' --tensor-parallel-size 2
-axis dp '2 groups of 2 ranks' --tensor-parallel-size 2
-axis pp '1 group of 4 ranks' --pipeline-model-parallel-size 4
+axis dp '2 groups of 2 ranks' --pipeline-model-parallel-size 2
 axis mp '1 group of 4 ranks' --tensor-parallel-size 2 --pipeline-parallel-size 2
 axis ends '1 group of 2 ranks' --pipeline-parallel-size 4
 run 3 bench collectives "${quick[@]}" -b 64 -e 64 -d all -o all -r 2 -c 2 -a 1
@@ -80,14 +79,14 @@ refuses() { # NAME RANKS TEXT... -- ARGS...: each text once in the error
   ((rc == 2)) && ! grep -q '^ ' "$work/out" && ok || fail "$name" "exit $rc" "$(cat "$work/out")"
 }
 refuses "one rank" 1 "--axis world has groups of one rank" "two ranks or more" --
-refuses "an axis of one" 2 "--axis tp has groups of one rank" -- --axis tp
-refuses "a grid that does not fit" 3 "--tensor-parallel-size 2" "2, 4 or 6 ranks" -- --axis tp --tensor-parallel-size 2
+refuses "an axis of one" 1 "--axis tp has groups of one rank" -- --axis tp
+refuses "a grid that does not fit" 1 "--tensor-parallel-size 2" "2, 4 or 6 ranks" -- --axis tp --tensor-parallel-size 2
 refuses "many mistakes" 1 "'allreduce': did you mean 'all_reduce'?" "--minbytes 4X: not legal" "'--iter': did you mean --iters?" \
   "--check has no value" "--stepbytes and --stepfactor are both given" -- allreduce -b 4X --iter 3 -f 2 -i 4K -c
 refuses "sizes the wrong way round" 1 "--minbytes 1048576 is above --maxbytes 1024" -- -b 1M -e 1K
-refuses "too small for the ranks" 4 "no size up to 8 bytes has an element for each of 4 ranks" -- all_gather -b 8 -e 8
+refuses "what groups do not allow" 4 "no size up to 8 bytes has an element for each of 4 ranks" \
+  "--root 4: --axis world has groups of 4 ranks; legal: 0 to 3" -- all_gather -b 8 -e 8 -r 4
 refuses "bytes are not summed" 1 "--datatype uint8: all_reduce" -- all_reduce -d uint8
-refuses "no such root" 2 "--root 2: --axis world has groups of 2 ranks; legal: 0 to 1" -- -r 2
 refuses "an option of training" 1 "unknown option '--learning-rate'" -- --learning-rate 1
 refuses "nccl on a CPU" 1 "--comm-backend nccl does not work with --device cpu" -- --comm-backend nccl --device cpu
 refuses "more than memory" 2 "--maxbytes 1099511627776: 2 ranks need" "free on $(uname -n)" -- -e 1T
