@@ -15,17 +15,17 @@ report() {
   local deps=${DEPS_DIR:-$root/.deps} path
   [[ -d $1 ]] || fail "there is no folder '$1'"
   command -v python3 >/dev/null || fail "python3 is not on PATH: what was measured stays in '$1'; where python3 is, run: $0 --report '$1'" 1
-  python3 "$here/summary.py" "$1" || exit
+  python3 -B "$here/summary.py" "$1" || exit
   if [[ ${PLOTS:-auto} != no ]]; then
     for path in "$deps/plots" ''; do
       PYTHONPATH=$path python3 -c 'import matplotlib' 2>/dev/null || continue
-      PYTHONPATH=$path python3 "$here/plots.py" "$1" || exit
+      PYTHONPATH=$path python3 -B "$here/plots.py" "$1" || exit
       break
     done
     [[ -s $1/time.svg || -s $1/throughput.svg ]] ||
       echo "no plots: python3 finds no matplotlib; env/setup.sh plots fetches it (for Python 3.11), and $0 --report '$1' draws them"
   fi
-  python3 "$here/report.py" "$1"
+  python3 -B "$here/report.py" "$1"
 }
 
 # What the launcher and cuboid have against a grid of the plan is said before anything runs.

@@ -79,7 +79,7 @@ grep -qF 'on 8 ranks the fastest grid is 8x1x1' "$work/known/report.md" && grep 
 python3 -c 'import json, sys; sweep = json.load(open(sys.argv[1])); assert len(sweep["points"]) == 15 and len(sweep["points"][0]["runs"]) == 3' \
   "$work/known/scaling.json" && ok || fail "scaling.json"
 if [[ -n $has_plots ]]; then
-  for plot in 'throughput tokens/s|ranks|ideal|TP 2 x DP|ranks share cores' 'efficiency efficiency, %|ideal|DP alone' \
+  for plot in 'throughput tokens/s|ranks|ideal|TP 2|ranks share cores' 'efficiency efficiency, %|ideal|DP alone' \
     'time exposed communication (TP, DP)|pipeline wait (bubble)|optimizer|4,180 ms|share of a step, %' \
     'bubble theory: (p - 1) / (m + p - 1)|micro-batches of a step, m|1x1x2, gpipe|p = 2'; do
     name=${plot%% *}
