@@ -106,8 +106,8 @@ PATH=$work/bin:$PATH sweep --report "$work/known" && ok || fail "no matplotlib" 
 says "no matplotlib" "no plots: python3 finds no matplotlib; env/setup.sh plots fetches it"
 [[ -s $work/known/scaling.csv && -s $work/known/report.md && ! -e $work/known/time.png ]] && ok || fail "no matplotlib: the rest is there"
 
-# ---- A real one: two points, twice, in turns; stopped in the middle (75), what is finished stays, and the same command goes on
-real=("${tiny[@]}" --seq-length 16 --steps 8 --warmup 3 --repeats 2 --ranks '1 2' --grids 1x1 --kinds strong --micro-batch-size 2)
+# ---- A real one: three points, twice, in turns; stopped in the middle (75), what is finished stays, and the same command goes on
+real=("${tiny[@]}" --seq-length 16 --steps 8 --warmup 3 --repeats 2 --ranks '1 2' --grids '1x1 1x2' --kinds strong --micro-batch-size 2)
 bench/scaling/sweep.sh "${real[@]}" >"$work/log" 2>&1 </dev/null &
 child=$!
 for _ in $(seq 1200); do [[ -e $work/sweep/points/strong-2-2x1x1/1 ]] && break; sleep 0.05; done
@@ -120,12 +120,18 @@ wait "$child" || rc=$?
   fail "stopped: the finished run stays" "$(find "$work/sweep/points")"
 touch "$work/before"
 sweep "${real[@]}" && ok || fail "gone on with" "$(tail -n 5 "$work/out" "$work/err")"
-(($(find "$work/sweep/points" -name seconds -newer "$work/before" | wc -l) == 3)) && ok || fail "gone on with: the three that were missing"
-[[ $(grep -hoE '^\[[0-9] of 4\] [a-z0-9-]+, run [12]' "$work/log" "$work/out" | paste -sd' ') == "[1 of 4] strong-1-1x1x1, run 1 \
-[2 of 4] strong-2-2x1x1, run 1 [3 of 4] strong-1-1x1x1, run 2 [4 of 4] strong-2-2x1x1, run 2" ]] && ok || fail "in turns" "$(cat "$work/log" "$work/out")"
+(($(find "$work/sweep/points" -name seconds -newer "$work/before" | wc -l) == 5)) && ok || fail "gone on with: the five that were missing"
+[[ $(grep -hoE '^\[[0-9] of 6\] [a-z0-9-]+, run [12]' "$work/log" "$work/out" | paste -sd' ') == "[1 of 6] strong-1-1x1x1, run 1 \
+[2 of 6] strong-2-2x1x1, run 1 [3 of 6] strong-2-1x1x2-1f1b, run 1 [4 of 6] strong-1-1x1x1, run 2 [5 of 6] strong-2-2x1x1, run 2 \
+[6 of 6] strong-2-1x1x2-1f1b, run 2" ]] && ok || fail "in turns" "$(cat "$work/log" "$work/out")"
 derived "a real sweep" "$work/sweep"
 [[ $(cell "$work/sweep/scaling.csv" strong 2 2x1x1 global_batch) == 16 && $(cell "$work/sweep/scaling.csv" strong 1 1x1x1 microbatches) == 8 ]] && ok ||
   fail "a real sweep: batches" "$(cat "$work/sweep/scaling.csv")"
+# What the program itself wrote has all parts, which add up to a step, and the theory of p = 2, m = 8.
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+  { sum = 0; for (i = at["compute_ms"]; i <= at["other_ms"]; i++) sum += $i; if ($at["compute_ms"] <= 0 || sum <= 0) bad = 1
+    if ($at["grid"] == "1x1x2" && ($at["bubble"] <= 0 || $at["bubble_theory"] < 0.1111 || $at["bubble_theory"] > 0.1112)) bad = 1 }
+  END { exit bad }' "$work/sweep/scaling.csv" && ok || fail "a real sweep: parts and bubble" "$(cat "$work/sweep/scaling.csv")"
 for line in '^\| processor \| .+ \|$' '^\| memory of a node \| [0-9.]+ GiB \|$' '^\| mpi \| Open MPI' '^\| libtorch \| 2\.' '^\| 2 ranks.* CPU, 1 thread a rank.*peak 2 TFLOP/s' \
   "mpirun .*--tensor-parallel-size 1 .*pretrain|mpirun .* pretrain .*--max-steps 8"; do
   grep -qE "$line" "$work/sweep/report.md" && ok || fail "the report of a real sweep: $line" "$(cat "$work/sweep/report.md")"
