@@ -40,6 +40,8 @@ tests=build/$mode/test
 for ranks in 1 2 8; do
   check "collectives, $ranks ranks" mpirun -np "$ranks" "$tests/collective/nccl_communicator_test"
 done
+# Over NCCL where each rank has a GPU, else over MPI on device memory.
+check "bench collectives, 2 ranks" mpirun -np 2 bin/cuboid bench collectives -e 1M -d all -o all --device cuda
 for ranks in 1 2 8; do
   check "training against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
 done

@@ -28,11 +28,12 @@ namespace cuboid {
 namespace {
 
 // Problems of the grid alone: those of a run whose model fits every grid of this many ranks.
-Config config_for(const BenchArguments& arguments, std::int64_t ranks,
+Config config_for(const BenchArguments& arguments, DeviceChoice device, std::int64_t ranks,
                   std::vector<std::string>& problems) {
   Config config;
   config.parallel = arguments.parallel;
   config.runtime = arguments.runtime;
+  config.runtime.device = device;
   const std::int64_t unit = ranks * config.parallel.tensor_parallel_size;
   config.model.hidden_size = config.model.ffn_hidden_size = unit;
   config.model.num_attention_heads = config.model.num_key_value_heads = unit;
@@ -105,8 +106,8 @@ int run(const MpiSession& session, const std::vector<std::string>& words,
   const NodeMap nodes = map_nodes(world);
   require_same_options(world, std::hash<std::string>()(join(words, "\n")));
   std::vector<std::string> problems = arguments.problems;
-  Config config = config_for(arguments, session.size(), problems);
-  config.runtime.device = choose_device(world, config.runtime.device, problems);
+  const DeviceChoice device = choose_device(world, arguments.runtime.device, problems);
+  Config config = config_for(arguments, device, session.size(), problems);
   if (!problems.empty()) throw UsageError(problems);
   const GridShape shape = shape_of(config.parallel);
   ending.set_coordinate(to_string(coordinate_of(shape, session.rank())));

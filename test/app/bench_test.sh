@@ -89,6 +89,10 @@ refuses "what groups do not allow" 4 "no size up to 8 bytes has an element for e
 refuses "bytes are not summed" 1 "--datatype uint8: all_reduce" -- all_reduce -d uint8
 refuses "an option of training" 1 "unknown option '--learning-rate'" -- --learning-rate 1
 refuses "nccl on a CPU" 1 "--comm-backend nccl does not work with --device cpu" -- --comm-backend nccl --device cpu
+if ! command -v nvidia-smi >/dev/null; then
+  refuses "nccl without a GPU" 1 "--comm-backend nccl does not work" -- --comm-backend nccl
+  refuses "no GPU" 1 "--device cuda: not every rank sees a CUDA device" -- --device cuda
+fi
 refuses "more than memory" 2 "--maxbytes 1099511627776: 2 ranks need" "free on $(uname -n)" -- -e 1T
 refuses "a file that cannot be written" 2 "--json '$work/no/file' cannot be written" -- --json "$work/no/file"
 run 1 bench collective
