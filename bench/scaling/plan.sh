@@ -129,6 +129,8 @@ flops_of_sequence() {
   echo "$((6 * ${parameters:-1000000} * ${length:-64}))"
 }
 
+many() { echo "$1 $2$( (($1 == 1)) || echo s)"; }
+
 say_time() { # SECONDS
   if (($1 < 100)); then echo "$1 s"; elif (($1 < 6000)); then echo "$((($1 + 30) / 60)) min"; else awk "BEGIN { printf \"%.1f h\n\", $1 / 3600 }"; fi
 }
@@ -137,7 +139,7 @@ print_estimate() {
   local how
   how="by the $(finished_runs | wc -l) that are finished"
   [[ -n $(finished_runs) ]] || how="by a guess of the speed; better once a run is finished"
-  echo "$(unfinished | wc -l) runs to do, about $(say_time "$(seconds_left)") ($how)"
+  echo "$(many "$(unfinished | wc -l)" run) to do, about $(say_time "$(seconds_left)") ($how)"
 }
 
 print_plan() {
@@ -147,5 +149,5 @@ print_plan() {
     read -r name kind ranks n dp tp pp schedule m batch <<<"$entry"
     printf '%-26s %6d %5d %7d %-9s %-8s %5d %6d\n' "$name" "$ranks" "$n" "$threads" "${dp}x${tp}x$pp" "$schedule" "$m" "$batch"
   done
-  echo "${#plan[@]} points x $REPEATS runs of $STEPS steps, in turns; m: micro-batches of a step, batch: sequences of a step"
+  echo "$(many "${#plan[@]}" point) x $(many "$REPEATS" run) of $(many "$STEPS" step), in turns; m: micro-batches of a step, batch: sequences of a step"
 }

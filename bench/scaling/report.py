@@ -63,7 +63,7 @@ def lines(result, folder):
     runs = [run for point in points for run in point["runs"]]
     yield "# Scaling of Cuboid"
     yield ""
-    yield f"{len(points)} points, {len(runs)} runs of {runs[0]['steps']} steps ({runs[0]['warmup']} not counted), in turns, from {min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}."
+    yield f"{len(points)} point{'s' * (len(points) > 1)}, {len(runs)} run{'s' * (len(runs) > 1)} of {runs[0]['steps']} steps ({runs[0]['warmup']} not counted), in turns, from {min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}."
     yield ""
     for text in (*findings(points), *warnings(points)):
         yield f"- {text}"

@@ -3,13 +3,12 @@
 fail() { printf 'sweep: error: %s\n' "$1" >&2; exit "${2:-2}"; }
 
 # variable | legal | default | what it is. The option is the variable's name in small letters: --batch-per-rank.
-# legal: count (1 or more), count0, counts (a list), grids (a list of TPxPP), text, or the words themselves (a list; one
-# word where the name is that of one thing).
+# legal: count (1 or more), count0, counts (a list), grids (a list of TPxPP), text, one of the words after it, or any of them (a list).
 sweep_settings=(
   'RANKS|counts|1 2 4 ... and all|rank counts; nodes are filled one after the other'
   'GRIDS|grids|1x1 2x1 1x2|TPxPP of a point, DP being what is left; what does not divide is left out'
-  'KINDS|strong weak bubble|strong weak bubble|strong: one batch for all; weak: a batch for each rank; bubble: PP over MICROBATCHES'
-  'SCHEDULES|1f1b gpipe|1f1b|schedules of points with PP > 1'
+  'KINDS|any strong weak bubble|strong weak bubble|strong: one batch for all; weak: a batch for each rank; bubble: PP over MICROBATCHES'
+  'SCHEDULES|any 1f1b gpipe|1f1b|schedules of points with PP > 1'
   'MICROBATCHES|counts|2 4 8 16|micro-batches of a step, for the kind bubble'
   'MICRO_BATCH_SIZE|count|4|sequences of a micro-batch'
   'BATCH_PER_RANK|count|4 x MICRO_BATCH_SIZE|sequences of a step for each rank; strong: as many for all as for the most ranks'
@@ -17,7 +16,7 @@ sweep_settings=(
   'STEPS|count|30|steps of a run'
   'WARMUP|count0|10|of these, how many of the first do not count'
   'OUTPUT_DIR|text|./scaling|the folder; what is finished in it is not run again'
-  'PLOTS|auto yes no|auto|auto: where matplotlib is; yes: fetch it first (env/setup.sh plots)'
+  'PLOTS|one auto yes no|auto|auto: where matplotlib is; yes: fetch it first (env/setup.sh plots)'
 )
 
 sweep_help() {
@@ -57,15 +56,17 @@ HELP
 
 option_of() { tr 'A-Z_' 'a-z-' <<<"$1"; }
 
-is_count() { [[ $1 =~ ^0*[1-9][0-9]{0,8}$ ]]; }
+# No zeros ahead: to the shell that would be octal.
+is_count() { [[ $1 =~ ^[1-9][0-9]{0,8}$ ]]; }
 
 say_legal_setting() {
+  local list
   case $1 in
     count) echo '1 or more' ;;
     count0) echo '0 or more' ;;
     counts) echo 'numbers of 1 or more, with blanks between' ;;
     grids) echo "TPxPP, with blanks between, as in '1x1 2x1'" ;;
-    *) echo "${1// /, }" ;;
+    *) list=${1#* } && echo "${list// /, }" ;;
   esac
 }
 
@@ -74,11 +75,11 @@ is_legal_setting() { # VALUE LEGAL
   [[ $1 != *$'\n'* && -n ${1// /} ]] || return 1
   case $2 in
     count) is_count "$1" ;;
-    count0) [[ $1 =~ ^[0-9]{1,9}$ ]] ;;
+    count0) [[ $1 == 0 ]] || is_count "$1" ;;
     counts) for word in $1; do is_count "$word" || return 1; done ;;
     grids) for word in $1; do [[ $word =~ ^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$ ]] || return 1; done ;;
-    text) true ;;
-    *) for word in $1; do [[ " $2 " == *" $word "* ]] || return 1; done ;;
+    one*) [[ $1 != *' '* && " ${2#one } " == *" $1 "* ]] ;;
+    any*) for word in $1; do [[ " ${2#any } " == *" $word "* ]] || return 1; done ;;
   esac
 }
 
@@ -88,29 +89,43 @@ declare -A owned=([--tensor-parallel-size]=--grids [--tensor-model-parallel-size
   [--num-microbatches]='--microbatches, with --kinds bubble' [--global-batch-size]=--batch-per-rank [--max-steps]=--steps [--train-iters]=--steps
   [--save]=--output-dir [--save-interval]='' [--resume]='' [--eval-steps]='' [--eval-interval]='' [--log-interval]='' [--time-limit]='')
 
+# setting_of OPTION: the variable that it sets; nothing where it is none of the sweep's.
+setting_of() {
+  local name row
+  name=$(tr 'a-z-' 'A-Z_' <<<"${1#--}")
+  for row in "${sweep_settings[@]}"; do
+    [[ ${row%%|*} != "$name" ]] || echo "$name"
+  done
+}
+
 # read_arguments WORD...: sets the settings' variables, dry_run, report_of, and `arguments`, the rest.
 read_arguments() {
-  local row name legal option value word
+  local row name legal option value
   declare -gA is_given=()
   arguments=() dry_run='' report_of=''
   while (($#)); do
-    word=${1%%=*} option=${1%%=*} value=''
+    option=${1%%=*} name=''
     case $1 in
       --help | -h) sweep_help; exit ;;
       --dry-run) dry_run=1; shift; continue ;;
       --) shift; arguments+=("$@"); break ;;
+      --report | --report=*) name=report_of ;;
     esac
-    if [[ ! -v owned[$word] ]]; then
-      name=$(tr 'a-z-' 'A-Z_' <<<"${option#--}")
-      if [[ $option == --report || ($option == --* && " ${sweep_settings[*]%%|*} " == *" $name "*) ]]; then
-        if [[ $1 == *=* ]]; then value=${1#*=}; else value=${2-}; (($# > 1)) || fail "$option has no value"; shift; fi
-        if [[ $option == --report ]]; then report_of=${value:-.}; else printf -v "$name" %s "$value"; fi
-        shift
-        continue
-      fi
+    if [[ $option =~ ^--[a-z0-9-]+$ ]]; then
+      [[ ! -v owned[$option] ]] || fail "$option is the sweep's own${owned[$option]:+; legal: ${owned[$option]}}"
+      name=${name:-$(setting_of "$option")}
     fi
-    [[ ! -v owned[$word] ]] || fail "$word is the sweep's own${owned[$word]:+; legal: ${owned[$word]}}"
-    arguments+=("$1")
+    if [[ -z $name ]]; then
+      arguments+=("$1")
+    else
+      value=${1#*=}
+      if [[ $1 != *=* ]]; then
+        (($# > 1)) || fail "$option has no value"
+        value=$2
+        shift
+      fi
+      printf -v "$name" %s "$value"
+    fi
     shift
   done
   for row in "${sweep_settings[@]}"; do

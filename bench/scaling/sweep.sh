@@ -75,8 +75,8 @@ for name in USR1 TERM INT HUP; do
   # shellcheck disable=SC2064  # the name is that of now
   trap "on_signal $name" "$name"
 done
-echo "${#plan[@]} points x $REPEATS runs of $STEPS steps into $OUTPUT_DIR"
+echo "$(many "${#plan[@]}" point) x $(many "$REPEATS" run) of $(many "$STEPS" step) into $OUTPUT_DIR"
 print_estimate
 run_sweep
 report "$OUTPUT_DIR"
-((failures == 0)) || fail "$failures runs failed; their logs are $OUTPUT_DIR/points/*/failed.log" 1
+((failures == 0)) || fail "$(many "$failures" run) failed; the logs are $OUTPUT_DIR/points/*/failed.log" 1

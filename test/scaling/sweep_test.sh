@@ -37,6 +37,8 @@ cell() { awk -F, -v kind="$2" -v ranks="$3" -v grid="$4" -v column="$5" -v m="${
 # ---- What it refuses, before anything runs
 tiny=(--preset tiny-gpt2 --output-dir "$work/sweep" --peak-tflops 1)
 refuses "steps" "--steps 'x' is not legal; legal: 1 or more" --steps x
+refuses "octal" "--steps '08' is not legal" --steps=08
+refuses "one word" "--plots 'auto yes' is not legal; legal: auto, yes, no" --plots 'auto yes'
 refuses "warm-up" "--warmup 12 leaves nothing of --steps 12" --steps 12 --warmup 12
 refuses "a grid" "--grids '2' is not legal; legal: TPxPP" --grids 2
 refuses "a kind" "--kinds 'strng' is not legal; legal: strong, weak, bubble" --kinds strng
@@ -157,5 +159,5 @@ sed -i '/^program = /d' "$work/sweep/options"
 rc=0
 CUBOID=$work/cuboid sweep "${real[@]}" || rc=$?
 ((rc == 1)) && ok || fail "a run that fails: exit 1" "exit $rc"
-says "a run that fails" "strong-2-2x1x1 failed with exit code 1: cuboid: error: out of luck" "sweep: error: 1 runs failed"
+says "a run that fails" "strong-2-2x1x1 failed with exit code 1: cuboid: error: out of luck" "sweep: error: 1 run failed; the logs are"
 finish
