@@ -99,10 +99,11 @@ void communicate(benchmark::State& state, const Verb& verb, std::int64_t wanted_
   const Place place = message_place();
   // Two buffers, and what reduce_scatter's asynchronous form keeps of the other ranks.
   if (!fits(state, 3.0 * static_cast<double>(wanted_bytes), place)) return;
-  // At least one element a rank, and as many for each.
   const auto width = static_cast<std::int64_t>(size_of(verb.dtype));
-  const std::int64_t count =
-      std::max<std::int64_t>(1, wanted_bytes / width / comm.size()) * comm.size();
+  std::int64_t count = wanted_bytes / width;
+  // At least one element a rank, and as many for each.
+  if (verb.collective == Collective::kAllGather || verb.collective == Collective::kReduceScatter)
+    count = std::max<std::int64_t>(1, count / comm.size()) * comm.size();
   const MessageMemory first = allocate_message(count * width, place);
   const MessageMemory second = allocate_message(count * width, place);
   const Subject subject = {comm,

@@ -9,7 +9,7 @@
 namespace cuboid::harness {
 namespace {
 
-constexpr int kNarrowest = 13;  // column of numbers
+constexpr int kNarrowest = 15;  // column of numbers
 
 std::string with_prefix(double value, const char* unit) {
   constexpr std::array<const char*, 6> kPrefixes = {"", "k", "M", "G", "T", "P"};

@@ -33,7 +33,9 @@ const std::vector<Shape>& shapes() {
   static const std::vector<Shape> all = [] {
     std::vector<Shape> list;
     if (!world().settings().all) {
-      for (const char* name : {"demo", "124m", "7b"}) list.push_back(shape_of_preset(name));
+      const bool gpu = world().processor().device.is_cuda();
+      for (const char* name : {"demo", "124m", gpu ? "7b" : "llama-160m"})
+        list.push_back(shape_of_preset(name));
       return list;
     }
     for (const Preset& preset : presets())

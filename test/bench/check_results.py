@@ -41,6 +41,7 @@ EXPECTED = {
     "collective": ["mpi/all_reduce/fp32/8B", "mpi/all_gather/fp32/1KiB", "plain/MPI_Bcast/fp32/32KiB",
                    "mpi/reduce_scatter/bf16/32KiB", "mpi/ping_pong/8B", "mpi/both_ways/32KiB"],
     "pipeline": ["null_step/gpipe/4.0KiB", "null_step/1f1b/4.0KiB"],
+    "base": ["span/outside_of_steps", "span/summed", "span/traced"],
     "data": ["read_batch/12x64", "wait_for_next/64x1024", "check_ids", "sample_id"],
     "checkpoint": ["save/dd", "save/rows", "load_cold/columns", "digest/rows", "verify/warm/threads_1"],
     "trainer": ["save/sync", "save/async", "save/plain_copy"],
