@@ -10,7 +10,7 @@
 #     --folder DIR    where checkpoints and other files are written (default: build)
 #     --results DIR   where the file goes (default: bench/results)
 #     --all           every size and shape: takes hours
-#     --min-time S    seconds measured for each benchmark (default 0.15)
+#     --min-time S    seconds measured for each benchmark (default 0.3)
 #
 # Programs with one rank use all cores as threads; those with several share them out. Where there are
 # GPUs, what can run on them runs there as well. Needs python3. Exit 1 where a program failed.
@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 die() { echo "run.sh: error: $*" >&2; exit 2; }
-only=. name='' folder=build results=bench/results ranks='' min_time=0.15 all=()
+only=. name='' folder=build results=bench/results ranks='' min_time=0.3 all=()
 while (($#)); do
   case $1 in
     -h | --help) sed -nE '2,/^set/{/^set/d;s/^# ?//p}' "${BASH_SOURCE[0]}"; exit 0 ;;

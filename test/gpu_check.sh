@@ -45,6 +45,9 @@ check "bench collectives, 2 ranks" mpirun -np 2 bin/cuboid bench collectives -e 
 for ranks in 1 2 8; do
   check "training against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
 done
+for program in machine model optimizer collective pipeline; do
+  check "benchmarks of $program on one GPU" "build/$mode/bench/${program}_bench" --device=cuda --benchmark_min_time=0
+done
 check "the device's clock" "$tests/collective/device_clock_test"
 out=$(mktemp -d)
 run=(bin/cuboid pretrain --preset demo --max-steps 50 --device cuda --eval-steps 2)

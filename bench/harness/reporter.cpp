@@ -121,7 +121,7 @@ void TableReporter::report(const Run& run) {
       line += format("%*s", width_of(column),
                      counter == run.counters.end() ? "" : cell(column, counter->second).c_str());
   }
-  GetOutputStream() << line << "\n";
+  GetOutputStream() << line.substr(0, line.find_last_not_of(' ') + 1) << "\n";
 }
 
 void TableReporter::print_header(const std::vector<std::string>& columns) {

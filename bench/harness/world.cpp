@@ -20,16 +20,19 @@ namespace {
 
 World* g_world = nullptr;
 
-// GPUs only where no rank must share one: a benchmark of a shared GPU measures the sharing.
+// GPUs only where no rank must share one: a benchmark of a shared GPU measures the sharing. A rank
+// may see all of its node's, or only its own.
 DeviceChoice resolve(DeviceChoice choice, MPI_Comm comm, const NodeMap& nodes) {
   if (choice == DeviceChoice::kCpu) return choice;
-  const int devices = cuda_device_count();
-  int enough = devices >= nodes.local_size ? 1 : 0;
-  MPI_Allreduce(MPI_IN_PLACE, &enough, 1, MPI_INT, MPI_MIN, comm);
-  if (enough != 0) return DeviceChoice::kCuda;
+  int sees_one = cuda_device_count() > 0 ? 1 : 0;
+  MPI_Allreduce(MPI_IN_PLACE, &sees_one, 1, MPI_INT, MPI_MIN, comm);
+  if (sees_one != 0 && !is_device_shared(comm, use_cuda_device(nodes.local_rank).id))
+    return DeviceChoice::kCuda;
   if (choice == DeviceChoice::kCuda)
-    throw UsageError(format("--device cuda: %d ranks on this node see %d GPUs; each needs its own",
-                            nodes.local_size, devices));
+    throw UsageError(sees_one != 0
+                         ? "--device cuda: there are more ranks than GPUs, and a benchmark "
+                           "of a shared GPU measures the sharing"
+                         : "--device cuda: a rank sees no GPU");
   return DeviceChoice::kCpu;
 }
 

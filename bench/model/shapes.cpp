@@ -6,14 +6,21 @@
 
 #include <algorithm>
 
-#include "../harness/world.hpp"
+#include "../harness/measure.hpp"
 #include "cuboid/base/error.hpp"
 #include "cuboid/config/option.hpp"
 #include "cuboid/config/preset.hpp"
 #include "cuboid/config/resolve.hpp"
+#include "cuboid/launch/device.hpp"
 #include "cuboid/model/vocabulary.hpp"
 
 namespace cuboid::harness {
+namespace {
+
+// As training does: outputs reuse the pages of the last call.
+const Registration kKeepMemory(keep_freed_memory);
+
+}  // namespace
 
 Shape shape_of_preset(const std::string& name) {
   const Preset* preset = find_preset(name);

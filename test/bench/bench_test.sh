@@ -48,7 +48,7 @@ refuses "unknown option" "'--nonesuch' is no option" --nonesuch
 refuses "bad time" "--benchmark_min_time 'soon' is not a time" --benchmark_min_time=soon
 refuses "bad device" "--device 'tpu' is not a device" --device=tpu
 if [[ ! -e /dev/nvidia0 ]]; then
-  refuses "no GPU" "--device cuda: 2 ranks on this node see 0 GPUs" --device=cuda
+  refuses "no GPU" "--device cuda: a rank sees no GPU" --device=cuda
 fi
 
 # ---- The script: one file with the machine and all results; a second run overwrites nothing
