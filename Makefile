@@ -123,7 +123,7 @@ clean:  ## remove what was built (not what was installed)
 	rm -rf build bin
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 # ---- Rules ----------------------------------------------------------------------------------
 $(READY): env/setup.sh env/packages.txt $(wildcard env/wheels/*.txt)

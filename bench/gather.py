@@ -63,7 +63,9 @@ def result(benchmark):
 
 
 def rounded(value):
-    return float(f"{value:.6g}") if isinstance(value, float) and value != int(value) else value
+    if not isinstance(value, float):
+        return value
+    return int(value) if value == int(value) and value < 2**53 else float(f"{value:.6g}")
 
 
 def main():
