@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 from summary import mfu_and_peak, table
@@ -65,7 +66,7 @@ def lines(result, folder):
     yield ""
     yield f"{len(points)} point{'s' * (len(points) > 1)}, {len(runs)} run{'s' * (len(runs) > 1)} of {runs[0]['steps']} steps ({runs[0]['warmup']} not counted), in turns, from {min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}."
     yield ""
-    for text in (*findings(points), *warnings(points)):
+    for text in (*warnings(points), *findings(points)):
         yield f"- {text}"
     yield ""
     yield "## Figures"
@@ -97,7 +98,9 @@ def lines(result, folder):
     yield ""
     yield f"The first run of {points[-1]['name']}, as the launcher printed it:"
     yield ""
-    yield f"    {points[-1]['runs'][0]['command']}"
+    # Whose folders they are is nobody's business.
+    command = re.sub(r"\S*/points/", "points/", points[-1]["runs"][0]["command"])
+    yield "    " + re.sub(r"(^| )\S*/cuboid pretrain", r"\1cuboid pretrain", command)
 
 
 def devices(points):
