@@ -1,7 +1,12 @@
 #include "cuboid/collective/communicator.hpp"
 
+#include <cstring>
+#include <new>
+
 namespace cuboid {
 namespace {
+
+constexpr std::align_val_t kLine{64};
 
 Transfer sending(ConstBuffer buffer, int peer) {
   // Only read: one type of buffer serves both directions of an exchange.
@@ -11,6 +16,16 @@ Transfer sending(ConstBuffer buffer, int peer) {
 }
 
 }  // namespace
+
+void Communicator::Free::operator()(std::byte* memory) const noexcept {
+  ::operator delete(memory, kLine);
+}
+
+std::byte* Communicator::allocate(std::size_t bytes) {
+  memories_.emplace_back(static_cast<std::byte*>(::operator new(bytes, kLine)));
+  std::memset(memories_.back().get(), 0, bytes);
+  return memories_.back().get();
+}
 
 void Communicator::all_reduce(Buffer inout, ReduceOp op) {
   run_all_reduce(inout, op);

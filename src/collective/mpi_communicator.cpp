@@ -1,12 +1,14 @@
 #include "cuboid/collective/mpi_communicator.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <vector>
 
 #include "arguments.hpp"
 #include "cuboid/base/error.hpp"
 #include "mpi_work.hpp"
 #include "reduction.hpp"
+#include "shared_reducer.hpp"
 
 namespace cuboid {
 namespace {
@@ -77,9 +79,43 @@ MpiCommunicator::MpiCommunicator(MPI_Comm comm, std::string name, const MpiOptio
 
 MpiCommunicator::~MpiCommunicator() = default;
 
+// An operation of the shared reducer, which does all the work.
+class SharedWork final : public Work {
+ public:
+  SharedWork(SharedReducer& reducer, std::uint64_t operation)
+      : reducer_(reducer), operation_(operation), uncaught_(std::uncaught_exceptions()) {}
+  ~SharedWork() override {
+    if (std::uncaught_exceptions() > uncaught_) return;
+    try {
+      wait();
+    } catch (const std::exception&) {
+      // The reducer throws it again at its next operation: ranks that differ stay so.
+    }
+  }
+  void wait() override { reducer_.wait_for(operation_); }
+  bool poll() override {
+    if (reducer_.num_complete() < operation_) reducer_.progress();
+    return reducer_.num_complete() >= operation_;
+  }
+
+ private:
+  SharedReducer& reducer_;
+  std::uint64_t operation_;
+  int uncaught_;
+};
+
+std::byte* MpiCommunicator::allocate(std::size_t bytes) {
+  if (size() == 1) return Communicator::allocate(bytes);
+  if (!shared_ && !is_on_one_node(state_->comm())) return Communicator::allocate(bytes);
+  if (!shared_) shared_ = std::make_unique<SharedReducer>(state_->comm());
+  return shared_->allocate(bytes);
+}
+
 PendingWork MpiCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {
   const MPI_Op mpi_op = state_->ops.get(inout.dtype, op);
   if (size() == 1 || inout.count == 0) return finished_work();
+  if (shared_ && shared_->holds(inout))
+    return std::make_unique<SharedWork>(*shared_, shared_->start(inout, op));
   auto work = std::make_unique<MpiWork>(*state_, "all_reduce", inout);
   const Elements host = elements(work->keep(state_->staging.image_to_update(inout)), inout.dtype);
   state_->staging.sync();
@@ -94,6 +130,7 @@ void MpiCommunicator::run_all_reduce(Buffer inout, ReduceOp op) {
   const MPI_Op mpi_op = state_->ops.get(inout.dtype, op);
   state_->throw_deferred();
   if (size() == 1 || inout.count == 0) return;
+  if (shared_ && shared_->holds(inout)) return shared_->wait_for(shared_->start(inout, op));
   Staging::Image image = state_->staging.image_to_update(inout);
   const Elements host = elements(static_cast<std::byte*>(image.host), inout.dtype);
   state_->staging.sync();

@@ -65,6 +65,7 @@ class TimedCommunicator final : public Communicator {
     const ConstBuffer first = transfers.empty() ? ConstBuffer() : transfers.front().buffer;
     return start(label("exchange", first), [&] { return inner_->start_exchange(transfers); });
   }
+  std::byte* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
   void barrier() override {
     const Span span(&recorder_, part_, {.what = "barrier", .communicator = name()});
     inner_->barrier();

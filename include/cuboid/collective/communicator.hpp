@@ -2,11 +2,13 @@
 // copies where input and output differ), so no caller asks for the size first.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cuboid/base/buffer.hpp"
 
@@ -78,6 +80,11 @@ class Communicator {
   [[nodiscard]] virtual PendingWork start_exchange(std::span<const Transfer> transfers) = 0;
   virtual void barrier() = 0;
 
+  // Host memory for buffers that are often all-reduced: 64-byte aligned, zero, valid as long as the
+  // communicator. Between ranks of one node they share it, and sum in place what lies there at the
+  // same position on all ranks. Collective, the same size on all ranks.
+  [[nodiscard]] virtual std::byte* allocate(std::size_t bytes);
+
   // Blocking forms.
   void all_reduce(Buffer inout, ReduceOp op = ReduceOp::kSum);
   void all_gather(ConstBuffer send, Buffer receive, std::span<const std::int64_t> counts = {});
@@ -99,6 +106,10 @@ class Communicator {
                                   std::span<const std::int64_t> counts);
 
  private:
+  struct Free {
+    void operator()(std::byte* memory) const noexcept;
+  };
+  std::vector<std::unique_ptr<std::byte, Free>> memories_;
   int rank_;
   int size_;
   std::string name_;

@@ -12,6 +12,7 @@
 namespace cuboid {
 
 class MpiState;
+class SharedReducer;
 class MpiWork;
 
 struct MpiOptions {
@@ -43,6 +44,8 @@ class MpiCommunicator final : public Communicator {
   // notices (Open MPI 4.1: up to the eager limit, 4 KiB within a node).
   [[nodiscard]] PendingWork start_exchange(std::span<const Transfer> transfers) override;
   void barrier() override;
+  // Shared memory where all ranks run on one node (an MPI-3 window).
+  [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
 
  private:
   void run_all_reduce(Buffer inout, ReduceOp op) override;
@@ -55,6 +58,7 @@ class MpiCommunicator final : public Communicator {
 
   MpiOptions options_;
   std::unique_ptr<MpiState> state_;
+  std::unique_ptr<SharedReducer> shared_;  // null: nothing was allocated, or not on one node
 };
 
 }  // namespace cuboid

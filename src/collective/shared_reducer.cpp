@@ -1,0 +1,180 @@
+#include "shared_reducer.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+
+#include "cuboid/base/error.hpp"
+#include "cuboid/grid/grid.hpp"
+#include "reduction.hpp"
+
+namespace cuboid {
+namespace {
+
+constexpr std::size_t kLine = 64;
+// Signatures of the operations that are started but not yet seen by all.
+constexpr std::size_t kSignatures = 64;
+// A piece stays in the second-level cache while it is summed and written to all ranks.
+constexpr std::size_t kPieceBytes = std::size_t{128} << 10;
+constexpr std::size_t kBytesOfProgress = std::size_t{4} << 20;
+// Tries before the processor is left to others, which may be the ranks that are waited for.
+constexpr int kSpins = 200;
+
+// What must be the same on all ranks.
+std::uint64_t signature_of(std::size_t memory, std::size_t offset, const Buffer& buffer,
+                           ReduceOp op) {
+  std::uint64_t hash = memory;
+  for (const std::uint64_t part :
+       {std::uint64_t{offset}, static_cast<std::uint64_t>(buffer.count),
+        static_cast<std::uint64_t>(buffer.dtype), static_cast<std::uint64_t>(op)}) {
+    hash = (hash ^ part) * 0x9E3779B97F4A7C15U;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+int rank_in(MPI_Comm comm) {
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(comm, &rank));
+  return rank;
+}
+
+int size_in(MPI_Comm comm) {
+  int size = 0;
+  check_mpi(MPI_Comm_size(comm, &size));
+  return size;
+}
+
+}  // namespace
+
+struct alignas(64) SharedReducer::Slot {
+  std::atomic<std::uint64_t> ready;                                   // operations started
+  alignas(kLine) std::atomic<std::uint64_t> done;                     // shares summed and written
+  alignas(kLine) std::atomic<std::uint64_t> signatures[kSignatures];  // by number
+};
+
+SharedReducer::SharedReducer(MPI_Comm node)
+    : node_(node), rank_(rank_in(node)), size_(size_in(node)), slots_(node, sizeof(Slot)) {
+  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+}
+
+SharedReducer::Slot& SharedReducer::slot(int rank) const {
+  // The window's pages are zero, which is what a new Slot holds.
+  return *reinterpret_cast<Slot*>(slots_.of(rank));
+}
+
+std::byte* SharedReducer::allocate(std::size_t bytes) {
+  const std::size_t whole_lines = (bytes + kLine - 1) / kLine * kLine;
+  memories_.push_back(std::make_unique<SharedMemory>(node_, whole_lines));
+  return memories_.back()->of(rank_);
+}
+
+const SharedMemory* SharedReducer::find(const Buffer& buffer) const {
+  if (buffer.place != Place::kHost) return nullptr;
+  const auto* data = static_cast<const std::byte*>(buffer.data);
+  for (const auto& memory : memories_) {
+    const std::byte* begin = memory->of(rank_);
+    if (data >= begin && data + buffer.bytes() <= begin + memory->bytes()) return memory.get();
+  }
+  return nullptr;
+}
+
+std::uint64_t SharedReducer::start(const Buffer& inout, ReduceOp op) {
+  const SharedMemory* memory = find(inout);
+  require(memory != nullptr, "a shared reduction's buffer lies in shared memory");
+  require(inout.dtype != DType::kUInt8, "uint8 is moved, never reduced");
+  // A signature is overwritten only when everyone has seen it.
+  while (num_started_ - num_complete_ >= kSignatures) progress();
+  const auto offset =
+      static_cast<std::size_t>(static_cast<std::byte*>(inout.data) - memory->of(rank_));
+  const auto index =
+      static_cast<std::size_t>(std::find_if(memories_.begin(), memories_.end(),
+                                            [&](const auto& one) { return one.get() == memory; }) -
+                               memories_.begin());
+  const std::uint64_t number = ++num_started_;
+  // Shares begin at lines of the cache, so that no two ranks write to one.
+  const std::int64_t unit = static_cast<std::int64_t>(kLine / size_of(inout.dtype));
+  const std::int64_t units = (inout.count + unit - 1) / unit;
+  const auto border = [&](int rank) { return std::min(inout.count, units * rank / size_ * unit); };
+  under_way_.push_back({.memory = memory,
+                        .offset = offset,
+                        .count = inout.count,
+                        .dtype = inout.dtype,
+                        .op = op,
+                        .number = number,
+                        .next = border(rank_),
+                        .end = border(rank_ + 1)});
+  Slot& mine = slot(rank_);
+  mine.signatures[number % kSignatures].store(signature_of(index, offset, inout, op),
+                                              std::memory_order_relaxed);
+  mine.ready.store(number, std::memory_order_release);
+  return number;
+}
+
+bool SharedReducer::all_are_ready(const Operation& operation) const {
+  for (int rank = 0; rank < size_; ++rank) {
+    if (slot(rank).ready.load(std::memory_order_acquire) < operation.number) return false;
+  }
+  const auto signature = [&](int rank) {
+    return slot(rank).signatures[operation.number % kSignatures].load(std::memory_order_relaxed);
+  };
+  for (int rank = 0; rank < size_; ++rank) {
+    require(signature(rank) == signature(rank_), "all ranks reduce the same buffer alike");
+  }
+  return true;
+}
+
+void SharedReducer::sum_a_piece(Operation& operation) const {
+  const std::size_t width = size_of(operation.dtype);
+  const auto most = static_cast<std::int64_t>(kPieceBytes / width);
+  const std::int64_t count = std::min(most, operation.end - operation.next);
+  const std::size_t at = operation.offset + static_cast<std::size_t>(operation.next) * width;
+  std::vector<const void*> parts(static_cast<std::size_t>(size_));
+  for (int rank = 0; rank < size_; ++rank)
+    parts[static_cast<std::size_t>(rank)] = operation.memory->of(rank) + at;
+  std::byte* out = operation.memory->of(rank_) + at;
+  reduce_parts(operation.dtype, operation.op, parts, out, count);
+  for (int rank = 0; rank < size_; ++rank) {
+    if (rank == rank_) continue;
+    std::memcpy(operation.memory->of(rank) + at, out, static_cast<std::size_t>(count) * width);
+  }
+  operation.next += count;
+}
+
+void SharedReducer::progress() {
+  std::size_t bytes = 0;
+  // Shares are summed in order; an operation is complete when all ranks have done theirs.
+  for (Operation& operation : under_way_) {
+    if (!operation.all_ready && !all_are_ready(operation)) break;
+    operation.all_ready = true;
+    while (operation.next < operation.end && bytes < kBytesOfProgress) {
+      sum_a_piece(operation);
+      bytes += kPieceBytes;
+    }
+    if (operation.next < operation.end) break;
+    Slot& mine = slot(rank_);
+    if (mine.done.load(std::memory_order_relaxed) < operation.number)
+      mine.done.store(operation.number, std::memory_order_release);
+  }
+  std::uint64_t done_by_all = num_started_;
+  for (int rank = 0; rank < size_; ++rank)
+    done_by_all = std::min(done_by_all, slot(rank).done.load(std::memory_order_acquire));
+  num_complete_ = done_by_all;
+  while (!under_way_.empty() && under_way_.front().number <= num_complete_) under_way_.pop_front();
+}
+
+void SharedReducer::wait_for(std::uint64_t operation) {
+  for (int spins = 0; num_complete_ < operation; ++spins) {
+    progress();
+    if (num_complete_ >= operation || spins < kSpins) continue;
+    // The ranks that are waited for may need this one to answer their messages.
+    int there = 0;
+    check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, node_, &there, MPI_STATUS_IGNORE));
+    sched_yield();
+  }
+}
+
+}  // namespace cuboid

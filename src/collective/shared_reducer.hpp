@@ -1,0 +1,68 @@
+// All-reduce between the ranks of a node, in place, in memory that all of them see: each rank sums
+// an equal share of the elements over all ranks' buffers, in rank order, and writes the result into
+// all of them. Nothing is copied in or out, and nothing passes through MPI.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cuboid/collective/communicator.hpp"
+#include "shared_memory.hpp"
+
+namespace cuboid {
+
+class SharedReducer {
+ public:
+  // `node` must outlive this; its ranks share memory. Collective.
+  explicit SharedReducer(MPI_Comm node);
+
+  // Memory of this rank, aligned to 64 bytes and zero, that start() takes buffers in; it lives as
+  // long as this. Collective, the same size on all ranks. Throws SystemError, on all ranks.
+  std::byte* allocate(std::size_t bytes);
+  // Whether the buffer lies in memory of allocate().
+  [[nodiscard]] bool holds(const Buffer& buffer) const { return find(buffer) != nullptr; }
+
+  // Starts to reduce a buffer that this holds, at the same place in the same allocation on all
+  // ranks. Operations proceed in the order of their start, in progress(). Returns its number, from
+  // 1 on.
+  std::uint64_t start(const Buffer& inout, ReduceOp op);
+  // Does what this rank can do now, at most about a millisecond of it. Throws std::logic_error
+  // where ranks have started different operations.
+  void progress();
+  [[nodiscard]] std::uint64_t num_complete() const { return num_complete_; }
+  // Until the operation is complete.
+  void wait_for(std::uint64_t operation);
+
+ private:
+  // A line of the cache for each rank. Counts of operations: they only grow.
+  struct alignas(64) Slot;
+  struct Operation {
+    const SharedMemory* memory;
+    std::size_t offset;
+    std::int64_t count;
+    DType dtype;
+    ReduceOp op;
+    std::uint64_t number;
+    bool all_ready = false;
+    std::int64_t next = 0;  // element of this rank's share
+    std::int64_t end = 0;
+  };
+
+  [[nodiscard]] const SharedMemory* find(const Buffer& buffer) const;
+  [[nodiscard]] Slot& slot(int rank) const;
+  [[nodiscard]] bool all_are_ready(const Operation& operation) const;
+  void sum_a_piece(Operation& operation) const;
+
+  MPI_Comm node_;
+  int rank_ = 0;
+  int size_ = 1;
+  SharedMemory slots_;
+  std::vector<std::unique_ptr<SharedMemory>> memories_;
+  std::deque<Operation> under_way_;
+  std::uint64_t num_started_ = 0;
+  std::uint64_t num_complete_ = 0;
+};
+
+}  // namespace cuboid
