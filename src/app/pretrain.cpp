@@ -140,8 +140,10 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   }
   out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.
+  Stage::Options options = stage_options(config, processor);
+  options.dp = communicators.dp.get();
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
-              stage_options(config, processor));
+              options);
   out.say(stage_report(measure_stages(grid, communicators, stage), config.runtime.dtype));
   if (parsed.dry_run) {
     if (!preflight.resume.path.empty()) out.say("It would go on from " + preflight.resume.path);

@@ -107,8 +107,13 @@ class SharedWork final : public Work {
 std::byte* MpiCommunicator::allocate(std::size_t bytes) {
   if (size() == 1) return Communicator::allocate(bytes);
   if (!shared_ && !is_on_one_node(state_->comm())) return Communicator::allocate(bytes);
-  if (!shared_) shared_ = std::make_unique<SharedReducer>(state_->comm());
-  return shared_->allocate(bytes);
+  try {
+    if (!shared_) shared_ = std::make_unique<SharedReducer>(state_->comm());
+    return shared_->allocate(bytes);
+  } catch (const SystemError&) {
+    // On all ranks alike: no room for shared memory, and messages serve as well.
+    return Communicator::allocate(bytes);
+  }
 }
 
 PendingWork MpiCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {

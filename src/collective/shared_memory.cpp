@@ -1,83 +1,125 @@
 #include "shared_memory.hpp"
 
-#include <cstdint>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
-#include <exception>
+#include <random>
 #include <string>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/base/handle.hpp"
 #include "cuboid/grid/grid.hpp"
 
 namespace cuboid {
 namespace {
 
-struct MpiInfoTraits {
-  using Type = MPI_Info;
-  static Type null() { return MPI_INFO_NULL; }
-  static void release(Type info) noexcept { MPI_Info_free(&info); }
+struct DescriptorTraits {
+  using Type = int;
+  static Type null() { return -1; }
+  static void release(Type file) noexcept { ::close(file); }
 };
+using SharedFile = Handle<DescriptorTraits>;
 
-int size_of_comm(MPI_Comm comm) {
+using Name = std::array<char, 64>;
+
+int rank_in(MPI_Comm comm) {
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(comm, &rank));
+  return rank;
+}
+
+int size_in(MPI_Comm comm) {
   int size = 0;
   check_mpi(MPI_Comm_size(comm, &size));
   return size;
 }
 
-constexpr std::uintptr_t kLine = 64;
-
-// MPI aligns to 8 bytes. Segments are mapped at pages, so this is the same byte in all processes.
-std::byte* at_a_line(void* memory) {
-  const auto address = reinterpret_cast<std::uintptr_t>(memory);
-  return static_cast<std::byte*>(memory) + (kLine - address % kLine) % kLine;
+// Throws on all ranks where one has met an error (errno; 0: none).
+void agree(MPI_Comm comm, int error, const char* what) {
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &error, 1, MPI_INT, MPI_MAX, comm));
+  if (error != 0) throw SystemError(std::string(what) + ": " + std::strerror(error));
 }
 
-// Each rank's part on pages of its own, which it touches first.
-Handle<MpiInfoTraits> apart() {
-  Handle<MpiInfoTraits> info;
-  check_mpi(MPI_Info_create(info.out()));
-  check_mpi(MPI_Info_set(info.get(), "alloc_shared_noncontig", "true"));
-  return info;
+// A name that no other job on the node has.
+Name new_name() {
+  Name name{};
+  std::random_device random;
+  std::snprintf(name.data(), name.size(), "/cuboid-%d-%08x%08x", static_cast<int>(::getpid()),
+                random(), random());
+  return name;
 }
+
+// Removes the name when this goes, whatever happened: the memory lives on while it is mapped.
+class Unlinked {
+ public:
+  Unlinked(const Name& name, bool owns) : name_(name), owns_(owns) {}
+  Unlinked(const Unlinked&) = delete;
+  Unlinked& operator=(const Unlinked&) = delete;
+  ~Unlinked() {
+    if (owns_) ::shm_unlink(name_.data());
+  }
+
+ private:
+  const Name& name_;
+  bool owns_;
+};
 
 }  // namespace
 
-SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes)
-    : bytes_(bytes), uncaught_(std::uncaught_exceptions()) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(node, &rank));
-  void* mine = nullptr;
-  const int code = MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes + kLine), 1, apart().get(),
-                                           node, static_cast<void*>(&mine), &window_);
-  int failed = code == MPI_SUCCESS ? 0 : 1;
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_SUM, node));
-  if (failed != 0) {
-    check_mpi(code);
-    throw SystemError("MPI: no shared window of " + std::to_string(bytes) + " bytes a rank");
+SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
+  constexpr mode_t kOwner = 0600;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const int rank = rank_in(node);
+  stride_ = std::max(page, (bytes + page - 1) / page * page);
+  size_ = stride_ * static_cast<std::size_t>(size_in(node));
+
+  Name name = new_name();
+  check_mpi(MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, node));
+  const Unlinked unlinked(name, rank == 0);
+  SharedFile file;
+  int error = 0;
+  if (rank == 0) {
+    file = SharedFile(::shm_open(name.data(), O_CREAT | O_EXCL | O_RDWR, kOwner));
+    if (file.get() < 0 || ::ftruncate(file.get(), static_cast<off_t>(size_)) != 0) error = errno;
   }
-  check_mpi(MPI_Win_lock_all(MPI_MODE_NOCHECK, window_));
-  for (int peer = 0; peer < size_of_comm(node); ++peer) {
-    MPI_Aint size = 0;
-    int unit = 0;
-    void* base = nullptr;
-    check_mpi(MPI_Win_shared_query(window_, peer, &size, &unit, static_cast<void*>(&base)));
-    bases_.push_back(at_a_line(base));
+  agree(node, error, "cannot make shared memory");
+  if (rank != 0) file = SharedFile(::shm_open(name.data(), O_RDWR, kOwner));
+  if (file.get() < 0) error = errno;
+  agree(node, error, "cannot open shared memory");
+  // Each rank asks for its own pages: they come from its NUMA node, and a file system that is full
+  // says so here, where a first access would end the process (SIGBUS).
+  error = ::posix_fallocate(file.get(), static_cast<off_t>(stride_) * rank,
+                            static_cast<off_t>(stride_));
+  agree(node, error, "no room for shared memory in /dev/shm");
+  void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED) {
+    error = errno;
+  } else {
+    whole_ = static_cast<std::byte*>(memory);
+    ::madvise(memory, size_, MADV_HUGEPAGE);  // where the system allows it
   }
-  if (bytes > 0) std::memset(of(rank), 0, bytes);
-  check_mpi(MPI_Barrier(node));
+  try {
+    agree(node, error, "cannot map shared memory");
+  } catch (...) {
+    if (whole_ != nullptr) ::munmap(whole_, size_);
+    throw;
+  }
 }
 
 SharedMemory::~SharedMemory() {
-  int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (finalized != 0 || std::uncaught_exceptions() > uncaught_) return;
-  MPI_Win_unlock_all(window_);
-  MPI_Win_free(&window_);
+  ::munmap(whole_, size_);
 }
 
 bool is_on_one_node(MPI_Comm comm) {
   MpiComm node;
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node.out()));
-  int apart = size_of_comm(node.get()) == size_of_comm(comm) ? 0 : 1;
+  int apart = size_in(node.get()) == size_in(comm) ? 0 : 1;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &apart, 1, MPI_INT, MPI_MAX, comm));
   return apart == 0;
 }

@@ -1,5 +1,4 @@
-// Memory that all ranks of a node's communicator see: an MPI-3 shared window (MPI 3.1, section
-// 11.2.3).
+// Memory that all ranks of a node see.
 #pragma once
 
 #include <mpi.h>
@@ -7,31 +6,30 @@
 #include <cstddef>
 #include <vector>
 
-#include "cuboid/collective/communicator.hpp"
-
 namespace cuboid {
 
-// Each rank has `bytes` of its own in it, aligned to 64 bytes, on pages of its own NUMA node, and
-// reads and writes the others' as well. Ordering is the users' to bring about, with atomics.
+// Each rank has `bytes` of its own in it, aligned to a page, on its own NUMA node, zero; it reads
+// and writes the others' as well. Ordering is the users' to bring about, with atomics. POSIX shared
+// memory rather than an MPI-3 window: see src/collective/README.md.
 class SharedMemory {
  public:
-  // Collective over `node`, whose ranks must share memory. Throws SystemError on all ranks or on
-  // none.
+  // Collective over `node`, whose ranks run on one node. Throws SystemError, on all ranks or on
+  // none; among other things where /dev/shm has no room.
   SharedMemory(MPI_Comm node, std::size_t bytes);
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
-  // Collective; but while an exception unwinds the stack the memory is left behind, for the others
-  // may never come.
   ~SharedMemory();
 
-  [[nodiscard]] std::byte* of(int rank) const { return bases_[static_cast<std::size_t>(rank)]; }
+  [[nodiscard]] std::byte* of(int rank) const {
+    return whole_ + static_cast<std::size_t>(rank) * stride_;
+  }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
   std::size_t bytes_;
-  int uncaught_;
-  MPI_Win window_ = MPI_WIN_NULL;
-  std::vector<std::byte*> bases_;
+  std::size_t stride_;  // from one rank's part to the next
+  std::size_t size_ = 0;
+  std::byte* whole_ = nullptr;
 };
 
 // Whether all ranks of `comm` run on one node. Collective.

@@ -62,7 +62,7 @@ SharedReducer::SharedReducer(MPI_Comm node)
 }
 
 SharedReducer::Slot& SharedReducer::slot(int rank) const {
-  // The window's pages are zero, which is what a new Slot holds.
+  // The pages are zero, which is what a new Slot holds.
   return *reinterpret_cast<Slot*>(slots_.of(rank));
 }
 

@@ -14,7 +14,7 @@ Stage::Stage(const ModelConfig& model, const StagePlace& place, Communicator& tp
              const Options& options)
     : model_(model), place_(place), options_(options) {
   build(tp);
-  store_.allocate(options.dtype, options.device, options.seed);
+  store_.allocate(options.dtype, options.device, options.seed, options.dp);
 }
 
 void Stage::build(Communicator& tp) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -21,6 +22,12 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
 constexpr std::int64_t kAlignment = 16;
 std::int64_t aligned(std::int64_t offset) {
   return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Zeros in the communicator's memory.
+at::Tensor zeros_in(Communicator& owner, std::int64_t count, const at::TensorOptions& options) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * options.dtype().itemsize();
+  return at::from_blob(owner.allocate(bytes), {count}, options);
 }
 
 at::Tensor view_of(const at::Tensor& flat, const Weight& weight) {
@@ -95,7 +102,8 @@ Weight& WeightStore::add_gradient_only(const Weight& like) {
   return *weights_.back();
 }
 
-void WeightStore::allocate(at::ScalarType compute, at::Device device, std::uint64_t seed) {
+void WeightStore::allocate(at::ScalarType compute, at::Device device, std::uint64_t seed,
+                           Communicator* reduces_gradients) {
   std::int64_t end = 0;
   const auto place = [&](auto&& belongs) {
     for (auto& weight : weights_) {
@@ -112,7 +120,9 @@ void WeightStore::allocate(at::ScalarType compute, at::Device device, std::uint6
   const auto state =
       at::TensorOptions(compute == at::kDouble ? at::kDouble : at::kFloat).device(device);
   master_ = at::zeros({num_values_}, state);
-  gradients_ = at::zeros({num_gradients}, state);
+  gradients_ = reduces_gradients != nullptr && device.is_cpu()
+                   ? zeros_in(*reduces_gradients, num_gradients, state)
+                   : at::zeros({num_gradients}, state);
   values_ =
       master_.scalar_type() == compute ? master_ : at::empty({num_values_}, state.dtype(compute));
   for (auto& weight : weights_) {

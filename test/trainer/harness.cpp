@@ -134,7 +134,8 @@ RunResult train(MPI_Comm world, const RunOptions& options) {
               {.dtype = options.dtype,
                .device = options.device,
                .seed = options.seed,
-               .micro_batch_size = options.micro_batch_size});
+               .micro_batch_size = options.micro_batch_size,
+               .dp = communicators.dp.get()});
   TrainStep step(config, grid, communicators, stage);
   RunResult result;
   // Parameters are compared on the host, whatever the run itself communicates through.

@@ -44,7 +44,8 @@ ResumableRun::ResumableRun(MPI_Comm world, const RunOptions& options, const std:
              {.dtype = options.dtype,
               .device = options.device,
               .seed = options.seed,
-              .micro_batch_size = options.micro_batch_size}),
+              .micro_batch_size = options.micro_batch_size,
+              .dp = communicators_.dp.get()}),
       step_(config_, grid_, communicators_, stage_),
       reader_(make_reader(config_, grid_, token_file)) {}
 

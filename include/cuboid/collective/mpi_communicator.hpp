@@ -44,7 +44,7 @@ class MpiCommunicator final : public Communicator {
   // notices (Open MPI 4.1: up to the eager limit, 4 KiB within a node).
   [[nodiscard]] PendingWork start_exchange(std::span<const Transfer> transfers) override;
   void barrier() override;
-  // Shared memory where all ranks run on one node (an MPI-3 window).
+  // Shared memory where all ranks run on one node and there is room for it.
   [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
 
  private:

@@ -39,6 +39,8 @@ class Stage final : public StageCompute {
     at::Device device = at::kCPU;
     std::uint64_t seed = 0;
     std::int64_t micro_batch_size = 1;
+    // What sums up the gradients gives them their memory (see WeightStore::allocate).
+    Communicator* dp = nullptr;
   };
 
   // Collective over tp. Allocates and initialises the weights.

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cuboid/collective/communicator.hpp"
 #include "cuboid/grid/shape.hpp"
 
 namespace cuboid {
@@ -64,7 +65,10 @@ class WeightStore {
 
   // Allocates and initialises: element i of parameter `name` is a pure function of (seed, name, i)
   // over the whole tensor, the same on every grid. compute: kFloat, kBFloat16 or kDouble (tests).
-  void allocate(at::ScalarType compute, at::Device device, std::uint64_t seed);
+  // Gradients lie in memory of `reduces_gradients` where that is given and the device is the CPU:
+  // then it must outlive the store, and this is collective over it.
+  void allocate(at::ScalarType compute, at::Device device, std::uint64_t seed,
+                Communicator* reduces_gradients = nullptr);
 
   [[nodiscard]] const std::vector<std::unique_ptr<Weight>>& weights() const { return weights_; }
   // [num_values]; elements [0, num_decaying) belong to matrices that decay.
