@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace cuboid {
 namespace {
@@ -25,6 +26,14 @@ std::byte* Communicator::allocate(std::size_t bytes) {
   memories_.emplace_back(static_cast<std::byte*>(::operator new(bytes, kLine)));
   std::memset(memories_.back().get(), 0, bytes);
   return memories_.back().get();
+}
+
+std::byte* Communicator::workspace(std::size_t bytes) {
+  Workspace& next = workspaces_.front();
+  if (next.bytes < bytes) next = {allocate(bytes), bytes};
+  std::byte* data = next.data;
+  std::swap(workspaces_.front(), workspaces_.back());
+  return data;
 }
 
 void Communicator::all_reduce(Buffer inout, ReduceOp op) {

@@ -82,14 +82,17 @@ MpiCommunicator::~MpiCommunicator() = default;
 // An operation of the shared reducer, which does all the work.
 class SharedWork final : public Work {
  public:
-  SharedWork(SharedReducer& reducer, std::uint64_t operation)
-      : reducer_(reducer), operation_(operation), uncaught_(std::uncaught_exceptions()) {}
+  SharedWork(MpiState& state, SharedReducer& reducer, std::uint64_t operation)
+      : state_(state),
+        reducer_(reducer),
+        operation_(operation),
+        uncaught_(std::uncaught_exceptions()) {}
   ~SharedWork() override {
     if (std::uncaught_exceptions() > uncaught_) return;
     try {
       wait();
-    } catch (const std::exception&) {
-      // The reducer throws it again at its next operation: ranks that differ stay so.
+    } catch (const std::exception& failure) {
+      state_.defer(failure.what());
     }
   }
   void wait() override { reducer_.wait_for(operation_); }
@@ -99,6 +102,7 @@ class SharedWork final : public Work {
   }
 
  private:
+  MpiState& state_;
   SharedReducer& reducer_;
   std::uint64_t operation_;
   int uncaught_;
@@ -119,8 +123,10 @@ std::byte* MpiCommunicator::allocate(std::size_t bytes) {
 PendingWork MpiCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {
   const MPI_Op mpi_op = state_->ops.get(inout.dtype, op);
   if (size() == 1 || inout.count == 0) return finished_work();
-  if (shared_ && shared_->holds(inout))
-    return std::make_unique<SharedWork>(*shared_, shared_->start(inout, op));
+  if (shared_ && shared_->holds(inout)) {
+    state_->throw_deferred();
+    return std::make_unique<SharedWork>(*state_, *shared_, shared_->start(inout, op));
+  }
   auto work = std::make_unique<MpiWork>(*state_, "all_reduce", inout);
   const Elements host = elements(work->keep(state_->staging.image_to_update(inout)), inout.dtype);
   state_->staging.sync();

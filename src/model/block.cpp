@@ -1,6 +1,9 @@
 #include "cuboid/model/block.hpp"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/clone.h>
+
+#include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
 namespace {
@@ -9,10 +12,16 @@ std::string layer_name(std::int64_t layer, const char* part) {
   return "layers." + std::to_string(layer) + "." + part;
 }
 
+// y + x; y is used up. What lies in the workspace of tensor parallelism moves out of it.
+at::Tensor add_residual(const at::Tensor& y, const at::Tensor& x, const Communicator& tp) {
+  return reduces_in_workspace(tp, y) ? at::add(y, x) : y.add_(x);
+}
+
 }  // namespace
 
 Block::Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer)
-    : seq_length_(model.seq_length),
+    : tp_(tp),
+      seq_length_(model.seq_length),
       attention_site_(static_cast<std::uint32_t>(2 * layer + 1)),  // 0 is the embedding
       mlp_site_(attention_site_ + 1),
       attention_norm_(store, model, layer_name(layer, "attention_norm")),
@@ -26,13 +35,13 @@ at::Tensor Block::forward(const at::Tensor& x, double dropout, DropoutKey key, S
   at::Tensor y = attention_.forward(saved.attention_input, saved.attention);
   key.site = attention_site_;
   apply_dropout_(y, dropout, seq_length_, key);
-  y.add_(x);
+  y = add_residual(y, x, tp_);
   saved.middle = y;
   saved.mlp_input = mlp_norm_.forward(y, saved.mlp_norm);
   at::Tensor z = mlp_.forward(saved.mlp_input, saved.mlp);
   key.site = mlp_site_;
   apply_dropout_(z, dropout, seq_length_, key);
-  return z.add_(y);
+  return add_residual(z, y, tp_);
 }
 
 at::Tensor Block::backward(const at::Tensor& dz, double dropout, DropoutKey key,

@@ -85,7 +85,8 @@ CrossEntropy LmHead::loss(const at::Tensor& x, const at::Tensor& targets, double
 }
 
 at::Tensor LmHead::backward(const at::Tensor& d_logits, const at::Tensor& x) {
-  at::Tensor dx = at::mm(d_logits, weight_->value);
+  at::Tensor dx = empty_to_reduce(tp_, {d_logits.size(0), weight_->value.size(1)}, x.options());
+  at::mm_out(dx, d_logits, weight_->value);
   const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
   gradient_->accumulate_product(d_logits, x);
   sum->wait();

@@ -42,7 +42,8 @@ at::Tensor ColumnParallelLinear::forward(const at::Tensor& x) const {
 }
 
 at::Tensor ColumnParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
-  at::Tensor dx = at::mm(dy, weight_->value);
+  at::Tensor dx = empty_to_reduce(tp_, {dy.size(0), weight_->value.size(1)}, dy.options());
+  at::mm_out(dx, dy, weight_->value);
   const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
   weight_->accumulate_product(dy, x);
   if (bias_ != nullptr) bias_->accumulate(at::sum(dy, 0));
@@ -66,8 +67,12 @@ RowParallelLinear::RowParallelLinear(WeightStore& store, Communicator& tp, const
 at::Tensor RowParallelLinear::forward(const at::Tensor& x) const {
   const at::Tensor weight_t = weight_->value.t();
   // The first rank adds the bias to its partial sum: no pass over y for it alone.
-  at::Tensor y = bias_ != nullptr && tp_.rank() == 0 ? at::addmm(bias_->value, x, weight_t)
-                                                     : at::mm(x, weight_t);
+  at::Tensor y = empty_to_reduce(tp_, {x.size(0), weight_t.size(1)}, x.options());
+  if (bias_ != nullptr && tp_.rank() == 0) {
+    at::addmm_out(y, bias_->value, x, weight_t);
+  } else {
+    at::mm_out(y, x, weight_t);
+  }
   tp_.all_reduce(buffer_of(y));
   return y;
 }

@@ -1,5 +1,9 @@
 #include "cuboid/model/tensor_buffer.hpp"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/util/accumulate.h>
+
 #include "cuboid/base/error.hpp"
 
 namespace cuboid {
@@ -31,6 +35,13 @@ Buffer buffer_of(const at::Tensor& tensor) {
   require(tensor.is_contiguous(), "a buffer views a contiguous tensor");
   return {tensor.data_ptr(), tensor.numel(), dtype_of(tensor.scalar_type()),
           tensor.is_cuda() ? Place::kDevice : Place::kHost};
+}
+
+at::Tensor empty_to_reduce(Communicator& tp, at::IntArrayRef shape,
+                           const at::TensorOptions& options) {
+  if (tp.size() == 1 || !options.device().is_cpu()) return at::empty(shape, options);
+  const auto count = static_cast<std::size_t>(c10::multiply_integers(shape));
+  return at::from_blob(tp.workspace(count * options.dtype().itemsize()), shape, options);
 }
 
 }  // namespace cuboid

@@ -2,6 +2,7 @@
 // copies where input and output differ), so no caller asks for the size first.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -62,6 +63,10 @@ class Communicator {
   // "tp", "dp", ...: for messages and traces.
   [[nodiscard]] const std::string& name() const { return name_; }
 
+  // allocate()d memory for one result that is reduced and used up at once: what was returned
+  // before the last call is given out again. Collective, the same size on all ranks.
+  [[nodiscard]] std::byte* workspace(std::size_t bytes);
+
   // Asynchronous forms. Operations of one communicator must be started in the same order on all
   // ranks.
   [[nodiscard]] virtual PendingWork start_all_reduce(Buffer inout, ReduceOp op) = 0;
@@ -109,7 +114,12 @@ class Communicator {
   struct Free {
     void operator()(std::byte* memory) const noexcept;
   };
+  struct Workspace {
+    std::byte* data = nullptr;
+    std::size_t bytes = 0;
+  };
   std::vector<std::unique_ptr<std::byte, Free>> memories_;
+  std::array<Workspace, 2> workspaces_;  // the next to give out first
   int rank_;
   int size_;
   std::string name_;

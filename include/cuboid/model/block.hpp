@@ -32,6 +32,7 @@ class Block {
                                     const Saved& saved);
 
  private:
+  Communicator& tp_;
   std::int64_t seq_length_;
   std::uint32_t attention_site_, mlp_site_;
   Norm attention_norm_;

@@ -37,7 +37,7 @@ class ColumnParallelLinear {
   // x [tokens, in] -> [tokens, this rank's outputs of all parts]
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
   // dy [tokens, local out], x as in forward -> dx [tokens, in], summed over TP. The all-reduce runs
-  // while the weight gradient is computed.
+  // while the weight gradient is computed. dx is to be used up at once: see empty_to_reduce.
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
 
  private:
@@ -53,7 +53,7 @@ class RowParallelLinear {
                     std::int64_t out_features, std::int64_t in_features, Range shard, bool bias,
                     double init_std);
 
-  // x [tokens, local in] -> [tokens, out], summed over TP, with bias
+  // x [tokens, local in] -> [tokens, out], summed over TP, with bias; to be used up at once
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
   // dy [tokens, out] (the same on all TP ranks), x as in forward -> dx [tokens, local in]
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
