@@ -18,12 +18,6 @@ constexpr std::size_t kMaxMessage = std::size_t{1} << 30;
 constexpr double kBusySeconds = 50e-6;
 constexpr double kLongestSleepSeconds = 1e-3;
 
-int rank_in(MPI_Comm comm) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
 }  // namespace
 
 void wait_patiently(std::span<MPI_Request> requests) {

@@ -17,18 +17,6 @@ namespace {
 constexpr int kExchangeTag = 0;
 constexpr int kReduceScatterTag = 1;
 
-int rank_in(MPI_Comm comm) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
-int size_of_comm(MPI_Comm comm) {
-  int size = 0;
-  check_mpi(MPI_Comm_size(comm, &size));
-  return size;
-}
-
 std::vector<int> to_int(const std::vector<std::int64_t>& values) {
   return {values.begin(), values.end()};
 }

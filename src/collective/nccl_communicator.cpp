@@ -16,18 +16,6 @@ namespace {
 constexpr double kBusySeconds = 1e-3;
 constexpr auto kPollInterval = std::chrono::microseconds(200);
 
-int rank_in(MPI_Comm comm) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
-int size_of_comm(MPI_Comm comm) {
-  int size = 0;
-  check_mpi(MPI_Comm_size(comm, &size));
-  return size;
-}
-
 ncclDataType_t nccl_datatype(DType dtype) {
   switch (dtype) {
     case DType::kFloat32: return ncclFloat32;

@@ -28,18 +28,6 @@ using SharedFile = Handle<DescriptorTraits>;
 
 using Name = std::array<char, 64>;
 
-int rank_in(MPI_Comm comm) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
-int size_in(MPI_Comm comm) {
-  int size = 0;
-  check_mpi(MPI_Comm_size(comm, &size));
-  return size;
-}
-
 // Throws on all ranks where one has met an error (errno; 0: none).
 void agree(MPI_Comm comm, int error, const char* what) {
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &error, 1, MPI_INT, MPI_MAX, comm));
@@ -77,7 +65,7 @@ SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const int rank = rank_in(node);
   stride_ = std::max(page, (bytes + page - 1) / page * page);
-  size_ = stride_ * static_cast<std::size_t>(size_in(node));
+  size_ = stride_ * static_cast<std::size_t>(size_of_comm(node));
 
   Name name = new_name();
   check_mpi(MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, node));
@@ -119,7 +107,7 @@ SharedMemory::~SharedMemory() {
 bool is_on_one_node(MPI_Comm comm) {
   MpiComm node;
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node.out()));
-  int apart = size_in(node.get()) == size_in(comm) ? 0 : 1;
+  int apart = size_of_comm(node.get()) == size_of_comm(comm) ? 0 : 1;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &apart, 1, MPI_INT, MPI_MAX, comm));
   return apart == 0;
 }

@@ -36,18 +36,6 @@ std::uint64_t signature_of(std::size_t memory, std::size_t offset, const Buffer&
   return hash;
 }
 
-int rank_in(MPI_Comm comm) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
-int size_in(MPI_Comm comm) {
-  int size = 0;
-  check_mpi(MPI_Comm_size(comm, &size));
-  return size;
-}
-
 }  // namespace
 
 struct alignas(64) SharedReducer::Slot {
@@ -57,7 +45,7 @@ struct alignas(64) SharedReducer::Slot {
 };
 
 SharedReducer::SharedReducer(MPI_Comm node)
-    : node_(node), rank_(rank_in(node)), size_(size_in(node)), slots_(node, sizeof(Slot)) {
+    : node_(node), rank_(rank_in(node)), size_(size_of_comm(node)), slots_(node, sizeof(Slot)) {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 }
 

@@ -13,12 +13,6 @@ MpiComm split(MPI_Comm parent, int color, int key) {
   return part;
 }
 
-int size_of_comm(MPI_Comm comm) {
-  int size = 0;
-  check_mpi(MPI_Comm_size(comm, &size));
-  return size;
-}
-
 }  // namespace
 
 void MpiCommTraits::release(Type comm) noexcept {
@@ -33,6 +27,18 @@ void check_mpi(int code, std::source_location where) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   throw SystemError(std::string("MPI: ") + text, where);
+}
+
+int rank_in(MPI_Comm comm) {
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(comm, &rank));
+  return rank;
+}
+
+int size_of_comm(MPI_Comm comm) {
+  int size = 0;
+  check_mpi(MPI_Comm_size(comm, &size));
+  return size;
 }
 
 Grid::Grid(MPI_Comm world, const GridShape& shape) : shape_(shape) {

@@ -21,6 +21,10 @@ using MpiComm = Handle<MpiCommTraits>;
 // Throws SystemError with MPI's own text when `code` is not MPI_SUCCESS.
 void check_mpi(int code, std::source_location where = std::source_location::current());
 
+// This process's rank in a communicator, and how many ranks it has.
+int rank_in(MPI_Comm comm);
+int size_of_comm(MPI_Comm comm);
+
 // Collective over `world`, whose size must be shape.size(). Each member is a communicator of the
 // ranks that differ from this one in that axis (or plane) only; rank order follows the axis.
 class Grid {
