@@ -64,9 +64,9 @@ Measuring
         --tensor-parallel-size 4
 
   make bench measures this machine in five minutes; bench/README.md explains the
-  figures.
-  jobs/scaling_sweep.sbatch measures how a run scales; bench/peers/compare.sh
-  runs the same model in PyTorch.
+  figures. bench/scaling/sweep.sh measures how training scales over ranks and
+  grids, with plots and a report (in SLURM jobs/scaling_sweep.sbatch);
+  bench/peers/compare.sh runs the same model in PyTorch.
 
   See also: cuboid help parallelism
 )";

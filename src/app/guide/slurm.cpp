@@ -12,7 +12,7 @@ const char* const kSlurmChapter =
   single_node.sbatch     one node
   multi_node.sbatch      TP inside nodes, DP or PP across
   preemptible.sbatch     saves, is requeued, goes on
-  scaling_sweep.sbatch   strong and weak scaling, as a table and CSV
+  scaling_sweep.sbatch   strong and weak scaling: report, plots, CSV
   array_sweep.sbatch     hyper-parameters, a job for each
 
     sbatch --nodes 4 jobs/multi_node.sbatch --preset 7b
