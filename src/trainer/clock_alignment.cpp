@@ -16,9 +16,9 @@ void answer(Communicator& comm, int peer, const NowNs& now) {
   }
 }
 
-std::int64_t ask(Communicator& comm, const NowNs& now) {
+ClockOffset ask(Communicator& comm, const NowNs& now) {
   std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
-  std::int64_t offset = 0;
+  ClockOffset offset;
   for (int i = 0; i < kRoundTrips; ++i) {
     std::int64_t message = 0;
     const std::int64_t sent = now();
@@ -27,39 +27,35 @@ std::int64_t ask(Communicator& comm, const NowNs& now) {
     const std::int64_t received = now();
     if (received - sent >= shortest) continue;
     shortest = received - sent;
-    offset = message - (sent + shortest / 2);
+    offset.at_ns = sent + shortest / 2;
+    offset.ns = message - offset.at_ns;
   }
   return offset;
 }
 
 }  // namespace
 
-std::int64_t measure_clock_offset(Communicator& comm, const NowNs& now) {
+ClockOffset measure_clock_offset(Communicator& comm, const NowNs& now) {
   if (comm.rank() != 0) return ask(comm, now);
   for (int peer = 1; peer < comm.size(); ++peer) answer(comm, peer, now);
-  return 0;
-}
-
-ClockAlignment::Sample ClockAlignment::sample(Communicator& comm) const {
-  const std::int64_t offset = measure_clock_offset(comm, now_);
-  return {.at_ns = now_(), .offset_ns = offset};
+  return {.at_ns = now(), .ns = 0};
 }
 
 void ClockAlignment::begin(Communicator& comm) {
-  begin_ = sample(comm);
+  begin_ = measure_clock_offset(comm, now_);
   end_ = begin_;
 }
 
 void ClockAlignment::end(Communicator& comm) {
-  end_ = sample(comm);
+  end_ = measure_clock_offset(comm, now_);
 }
 
 std::int64_t ClockAlignment::on_first_rank(std::int64_t ns) const {
   const std::int64_t length = end_.at_ns - begin_.at_ns;
-  if (length <= 0) return ns + begin_.offset_ns;
+  if (length <= 0) return ns + begin_.ns;
   const double passed = static_cast<double>(ns - begin_.at_ns) / static_cast<double>(length);
-  const auto drift = static_cast<double>(end_.offset_ns - begin_.offset_ns);
-  return ns + begin_.offset_ns + static_cast<std::int64_t>(passed * drift);
+  const auto drift = static_cast<double>(end_.ns - begin_.ns);
+  return ns + begin_.ns + static_cast<std::int64_t>(passed * drift);
 }
 
 }  // namespace cuboid

@@ -11,10 +11,14 @@ namespace cuboid {
 
 using NowNs = std::function<std::int64_t()>;
 
-// Nanoseconds to add to this rank's clock to get rank 0's, as it is now: half of the shortest of
-// many round trips is the error at most. Collective. Cristian, "Probabilistic clock
-// synchronization", Distributed Computing 3, 1989.
-std::int64_t measure_clock_offset(Communicator& comm, const NowNs& now = steady_ns);
+struct ClockOffset {
+  std::int64_t at_ns = 0;  // on this rank's clock
+  std::int64_t ns = 0;     // to add to this rank's clock then to get rank 0's
+};
+
+// By the shortest of many round trips; half of it is the error at most. Collective. Cristian,
+// "Probabilistic clock synchronization", Distributed Computing 3, 1989.
+ClockOffset measure_clock_offset(Communicator& comm, const NowNs& now = steady_ns);
 
 // The offset over a stretch of time: measured at its begin and its end, for clocks drift apart.
 class ClockAlignment {
@@ -27,14 +31,8 @@ class ClockAlignment {
   [[nodiscard]] std::int64_t on_first_rank(std::int64_t ns) const;
 
  private:
-  struct Sample {
-    std::int64_t at_ns = 0;
-    std::int64_t offset_ns = 0;
-  };
-  [[nodiscard]] Sample sample(Communicator& comm) const;
-
   NowNs now_;
-  Sample begin_, end_;
+  ClockOffset begin_, end_;
 };
 
 }  // namespace cuboid
