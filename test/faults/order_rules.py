@@ -33,8 +33,10 @@ def judge(calls, keep_last=1):
     """Problems of all saves in the log, and the number of saves. A checkpoint may be removed only
     while `keep_last` newer ones of this log are on the disk."""
     calls = sorted(calls, key=lambda call: call.begin)
-    renames = [call for call in calls if call.name == "rename" and call.result == 0
-               and call.path.endswith(".partial")]
+    finished = [call for call in calls if call.name == "rename" and call.result == 0
+                and call.path.endswith(".partial")]
+    # Reports, as step_times.json, are renamed as well, but are no saves.
+    renames = [call for call in finished if not call.new_path.endswith(".json")]
     problems = []
     durable = {}  # step: when the folder's fsync after the rename was over
     begin = 0
@@ -48,7 +50,7 @@ def judge(calls, keep_last=1):
         else:
             problems.append(f"{rename.new_path}: no fsync of the folder after the rename")
         begin = rename.end
-    finals = {call.new_path for call in renames}
+    finals = {call.new_path for call in finished}
     problems += [f"rank {call.rank} writes to {call.path}, not to its unfinished file"
                  for call in calls if call.name in WRITES and call.path in finals]
     for call in calls:

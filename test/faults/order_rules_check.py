@@ -38,6 +38,12 @@ class Order(unittest.TestCase):
     def test_good(self):
         self.assertEqual(judge(log(GOOD)), ([], 1))
 
+    def test_a_report_is_no_save(self):
+        report = "/out/step_times.json"
+        rows = GOOD + [(0, "write", "7b", report + ".partial", "-"),
+                       (0, "rename", "-", report + ".partial", report)]
+        self.assertEqual(judge(log(rows)), ([], 1))
+
     def test_data_after_the_fsync(self):
         self.expect(moved(1, 3), "rank 1 has no fsync between its data and the seal")
 

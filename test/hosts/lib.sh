@@ -95,8 +95,9 @@ same_losses() {
     END { if (NR != steps) print NR " steps" }')
   if ((rc == 0)) && [[ -z $reason ]]; then ok; else fail "$1" "exit $rc" "$reason" "$(tail -n 5 "$work/err")"; fi
 }
-# placed NAME HOST RANK COORDINATES: as the run's table of the grid says.
+# placed NAME HOST RANK COORDINATES: as the run's table of the grid says. Other tables name ranks too,
+# but no coordinates behind them.
 placed() {
-  if awk -v host="$2" -v rank="$3" -v at="$4" '$1 ~ /^host-/ { on = $1 } $0 ~ "rank +" rank " " && on == host { gsub(/ +/, " "); found = index($0, at) }
+  if awk -v host="$2" -v rank="$3" -v at="$4" '$1 ~ /^host-/ { on = $1 } $0 ~ "rank +" rank " +dp " && on == host { gsub(/ +/, " "); found = index($0, at) }
     END { exit !found }' "$work/out"; then ok; else fail "$1: rank $3 is not $4 on $2" "$(grep -A6 '^Grid' "$work/out")"; fi
 }
