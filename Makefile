@@ -1,6 +1,6 @@
 # Cuboid: `make train` trains on a 2x2x2 grid, `make test` proves it; both set everything up first.
 # Modules, lowest first: a module may include those before it, never those after it (make lint).
-MODULES := base config launch grid collective model pipeline optimizer data checkpoint trainer app
+MODULES := base config launch grid collective kernels model pipeline optimizer data checkpoint trainer app
 
 MODE     ?= release
 DEPS_DIR ?= .deps
