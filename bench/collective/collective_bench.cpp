@@ -2,9 +2,14 @@
 // (cuboid/collective/bandwidth.hpp): bytes over time, and what every rank's link carries of it.
 // bytes: the larger buffer (all_gather and reduce_scatter: all parts together). Limit of busbw: a
 // ring of plain messages (limits.hpp). plain/: MPI's own functions on the same memory.
+// all_reduce_shared: in memory that the ranks of a node share, as training's gradients lie; of_MPI:
+// how many times as fast as MPI_Allreduce on each rank's own memory, measured in turns with it.
 #include <mpi.h>
 
+#include <algorithm>
+
 #include "../harness/measure.hpp"
+#include "cuboid/collective/backend.hpp"
 #include "cuboid/collective/bandwidth.hpp"
 #include "sizes.hpp"
 
@@ -93,6 +98,16 @@ constexpr Verb kPlainVerbs[] = {
     {"MPI_Sendrecv", DType::kFloat32, Collective::kSendReceive, plain_exchange},
 };
 
+void set_bandwidth(benchmark::State& state, Collective collective, std::int64_t bytes,
+                   const Times& times) {
+  const double algbw = 1e9 * algorithm_bandwidth(bytes, times.median);
+  const double busbw = algbw * bus_factor(collective, world().communicator().size());
+  state.counters["bytes"] = static_cast<double>(bytes);
+  state.counters["algbw"] = algbw;
+  state.counters["busbw"] = busbw;
+  set_share(state, busbw, link_limit());
+}
+
 void communicate(benchmark::State& state, const Verb& verb, std::int64_t wanted_bytes) {
   Communicator& comm = world().communicator();
   if (comm.size() == 1) return state.SkipWithError("left out: one rank has nobody to talk to");
@@ -110,12 +125,45 @@ void communicate(benchmark::State& state, const Verb& verb, std::int64_t wanted_
                            {first.get().data, count, verb.dtype, place},
                            {second.get().data, count, verb.dtype, place}};
   const Times times = measure(state, {.action = [&] { verb.run(subject); }});
-  const double algbw = 1e9 * algorithm_bandwidth(count * width, times.median);
-  const double busbw = algbw * bus_factor(verb.collective, comm.size());
-  state.counters["bytes"] = static_cast<double>(count * width);
-  state.counters["algbw"] = algbw;
-  state.counters["busbw"] = busbw;
-  set_share(state, busbw, link_limit());
+  set_bandwidth(state, verb.collective, count * width, times);
+}
+
+// Seconds of `other` over those of `action`: the median of turns, each long enough for the clock.
+double times_as_fast(const std::function<void()>& action, const std::function<void()>& other,
+                     double seconds) {
+  constexpr int kTurns = 7;
+  constexpr double kTurnSeconds = 0.02;
+  const int repeats = static_cast<int>(std::clamp(kTurnSeconds / seconds, 1.0, 1000.0));
+  const auto repeat = [repeats](const std::function<void()>& what) {
+    return slowest([&] {
+      for (int i = 0; i < repeats; ++i) what();
+    });
+  };
+  std::vector<double> ratios;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const double mine = repeat(action);
+    ratios.push_back(repeat(other) / mine);
+  }
+  std::nth_element(ratios.begin(), ratios.begin() + kTurns / 2, ratios.end());
+  return ratios[kTurns / 2];
+}
+
+void reduce_shared(benchmark::State& state, std::int64_t bytes) {
+  if (world().communicator().size() == 1)
+    return state.SkipWithError("left out: one rank has nobody to talk to");
+  if (!fits(state, 2.0 * static_cast<double>(bytes), Place::kHost)) return;
+  // Its memory lives as long as the communicator.
+  const auto comm = make_communicator(Backend::kMpi, MPI_COMM_WORLD, "shared");
+  const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(float));
+  const Buffer shared = {comm->allocate(static_cast<std::size_t>(bytes)), count, DType::kFloat32,
+                         Place::kHost};
+  if (!comm->shares(shared)) return state.SkipWithError("left out: ranks share no memory");
+  const MessageMemory own = allocate_message(bytes, Place::kHost);
+  const std::function<void()> action = [&] { comm->all_reduce(shared); };
+  const Times times = measure(state, {.action = action});
+  set_bandwidth(state, Collective::kAllReduce, bytes, times);
+  const Subject plain = {*comm, {own.get().data, count, DType::kFloat32, Place::kHost}, {}};
+  state.counters["of_MPI"] = times_as_fast(action, [&] { plain_all_reduce(plain); }, times.median);
 }
 
 void register_verb(const std::string& backend, const Verb& verb) {
@@ -126,8 +174,11 @@ void register_verb(const std::string& backend, const Verb& verb) {
 
 void register_all() {
   for (const Verb& verb : kVerbs) register_verb(world().backend(), verb);
-  if (message_place() == Place::kHost)
-    for (const Verb& verb : kPlainVerbs) register_verb("plain", verb);
+  if (message_place() != Place::kHost) return;
+  for (const Verb& verb : kPlainVerbs) register_verb("plain", verb);
+  for (const std::int64_t bytes : message_sizes())
+    add("mpi/all_reduce_shared/fp32/" + size_name(bytes),
+        [bytes](benchmark::State& state) { reduce_shared(state, bytes); });
 }
 const Registration kRegistration(register_all);
 

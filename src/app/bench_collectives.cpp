@@ -99,6 +99,14 @@ Buffer bytes_of(const BenchMemory& memory, std::int64_t bytes) {
   return {memory.get().data, bytes, DType::kUInt8, memory.get().place};
 }
 
+// Memory of the group's for what is reduced, where --memory asks for it: it lives as long as the
+// group.
+std::optional<Buffer> memory_of(Communicator& group, const BenchArguments& arguments,
+                                std::int64_t bytes, Place place) {
+  if (place != Place::kHost || !arguments.shared_memory) return std::nullopt;
+  return Buffer{group.allocate(static_cast<std::size_t>(bytes)), bytes, DType::kUInt8, place};
+}
+
 int run(const MpiSession& session, const std::vector<std::string>& words,
         const BenchArguments& arguments, Ending& ending) {
   const MPI_Comm world = session.world();
@@ -127,15 +135,18 @@ int run(const MpiSession& session, const std::vector<std::string>& words,
 
   const auto group = make_communicator(processor.backend, axis, arguments.axis);
   const Place place = processor.device.is_cuda() ? Place::kDevice : Place::kHost;
-  const BenchMemory first = allocate(memory.first, place);
+  const std::optional<Buffer> shared = memory_of(*group, arguments, memory.first, place);
+  const BenchMemory own = shared ? BenchMemory() : allocate(memory.first, place);
+  const Buffer first = shared ? *shared : bytes_of(own, memory.first);
   const BenchMemory second = allocate(memory.second, place);
-  const BenchScene scene = {arguments, nodes, shape, processor, config.runtime, groups};
+  const BenchScene scene = {arguments,           nodes, shape, processor, config.runtime, groups,
+                            group->shares(first)};
   out.say(bench_introduction(scene));
   std::optional<Collective> before;
   const BenchResult result = run_benchmarks(
       arguments,
-      {.group = *group, .control = *control, .everyone = *everyone, .ranks = groups.ranks},
-      bytes_of(first, memory.first), bytes_of(second, memory.second), [&](const BenchRow& row) {
+      {.group = *group, .control = *control, .everyone = *everyone, .ranks = groups.ranks}, first,
+      bytes_of(second, memory.second), [&](const BenchRow& row) {
         if (before != row.one.collective) out.say("#\n" + bench_heading(row.one.collective));
         before = row.one.collective;
         out.say(bench_line(row));

@@ -106,6 +106,11 @@ bool set_average(BenchArguments& arguments, const std::string& text) {
   return value.has_value();
 }
 
+bool set_memory(BenchArguments& arguments, const std::string& text) {
+  arguments.shared_memory = text == "shared";
+  return text == "shared" || text == "own";
+}
+
 bool set_json(BenchArguments& arguments, const std::string& text) {
   arguments.json = text;
   return !text.empty();
@@ -122,7 +127,7 @@ std::string_view name_of(ReduceOp op) {
 std::span<const BenchOption> bench_options() {
   const std::string runs = "a whole number from 1 to 1000000000";
   const std::string runs_or_none = "a whole number from 0 to 1000000000";
-  static const std::array<BenchOption, 13> kOptions = {{
+  static const std::array<BenchOption, 14> kOptions = {{
       {'b', "minbytes", "SIZE", "Smallest size [default 1K]", kSizes,
        size(&BenchArguments::min_bytes)},
       {'e', "maxbytes", "SIZE", "Largest size [default 16M]", kSizes,
@@ -155,6 +160,11 @@ std::span<const BenchOption> bench_options() {
        "Which ranks talk: all, those along one axis of the grid, TP x PP of each replica (mp), or "
        "first and last stage (ends); all groups at the same time, as in training [default world]",
        "world, dp, tp, pp, mp or ends", set_axis},
+      {'\0', "memory", "shared|own",
+       "Host memory that is sent and reduced: shared by the ranks of a node, where all_reduce "
+       "works in "
+       "place, as training's gradients are; or each rank's own [default shared]",
+       "shared or own", set_memory},
       {'\0', "json", "FILE", "Writes the table there, too", "a path", set_json},
   }};
   return kOptions;

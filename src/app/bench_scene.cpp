@@ -50,6 +50,9 @@ std::string bench_introduction(const BenchScene& scene) {
                  scene.groups.count == 1 ? "" : "s", scene.groups.ranks,
                  scene.groups.count == 1 ? "" : ", all at the same time; times are the slowest's");
   text += device_report(scene.processor, scene.runtime, scene.nodes);
+  if (scene.processor.device.is_cpu())
+    text += scene.shared_memory ? "Memory: shared by the ranks of a node; all_reduce works in it\n"
+                                : "Memory: each rank's own\n";
   text += format("%lld operation%s timed in a row after %lld to warm up; time: %s; %s\n",
                  static_cast<long long>(arguments.iterations), arguments.iterations == 1 ? "" : "s",
                  static_cast<long long>(arguments.warmups),
@@ -77,6 +80,7 @@ std::string bench_json(const BenchScene& scene, const BenchResult& result) {
       {"ranks_of_a_group", scene.groups.ranks},
       {"device", scene.processor.name},
       {"backend", scene.processor.backend == Backend::kNccl ? "nccl" : "mpi"},
+      {"shared_memory", scene.shared_memory},
       {"ranks_share_cores", scene.nodes.oversubscribed()},
       {"iterations", arguments.iterations},
       {"warmups", arguments.warmups},

@@ -28,6 +28,10 @@ std::byte* Communicator::allocate(std::size_t bytes) {
   return memories_.back().get();
 }
 
+bool Communicator::shares(const Buffer& /*buffer*/) const {
+  return false;
+}
+
 std::byte* Communicator::workspace(std::size_t bytes) {
   Workspace& next = workspaces_.front();
   if (next.bytes < bytes) next = {allocate(bytes), bytes};

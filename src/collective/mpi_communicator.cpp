@@ -98,9 +98,13 @@ class SharedWork final : public Work {
 
 std::byte* MpiCommunicator::allocate(std::size_t bytes) {
   if (size() == 1) return Communicator::allocate(bytes);
-  if (!shared_ && !is_on_one_node(state_->comm())) return Communicator::allocate(bytes);
   try {
-    if (!shared_) shared_ = std::make_unique<SharedReducer>(state_->comm());
+    if (!shared_) {
+      NodeLayout layout = node_layout_of(state_->comm(), options_.ranks_per_node);
+      if (layout.largest_node == 1) return Communicator::allocate(bytes);
+      shared_ = std::make_unique<SharedReducer>(state_->comm(), std::move(layout), state_->ops,
+                                                options_.piece_bytes);
+    }
     return shared_->allocate(bytes);
   } catch (const SystemError&) {
     // On all ranks alike: no room for shared memory, and messages serve as well.
@@ -108,10 +112,14 @@ std::byte* MpiCommunicator::allocate(std::size_t bytes) {
   }
 }
 
+bool MpiCommunicator::shares(const Buffer& buffer) const {
+  return shared_ && shared_->holds(buffer);
+}
+
 PendingWork MpiCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {
   const MPI_Op mpi_op = state_->ops.get(inout.dtype, op);
   if (size() == 1 || inout.count == 0) return finished_work();
-  if (shared_ && shared_->holds(inout)) {
+  if (shares(inout)) {
     state_->throw_deferred();
     return std::make_unique<SharedWork>(*state_, *shared_, shared_->start(inout, op));
   }
@@ -129,7 +137,7 @@ void MpiCommunicator::run_all_reduce(Buffer inout, ReduceOp op) {
   const MPI_Op mpi_op = state_->ops.get(inout.dtype, op);
   state_->throw_deferred();
   if (size() == 1 || inout.count == 0) return;
-  if (shared_ && shared_->holds(inout)) return shared_->wait_for(shared_->start(inout, op));
+  if (shares(inout)) return shared_->wait_for(shared_->start(inout, op));
   Staging::Image image = state_->staging.image_to_update(inout);
   const Elements host = elements(static_cast<std::byte*>(image.host), inout.dtype);
   state_->staging.sync();

@@ -104,12 +104,4 @@ SharedMemory::~SharedMemory() {
   ::munmap(whole_, size_);
 }
 
-bool is_on_one_node(MPI_Comm comm) {
-  MpiComm node;
-  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node.out()));
-  int apart = size_of_comm(node.get()) == size_of_comm(comm) ? 0 : 1;
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &apart, 1, MPI_INT, MPI_MAX, comm));
-  return apart == 0;
-}
-
 }  // namespace cuboid

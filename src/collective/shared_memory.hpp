@@ -32,7 +32,4 @@ class SharedMemory {
   std::byte* whole_ = nullptr;
 };
 
-// Whether all ranks of `comm` run on one node. Collective.
-bool is_on_one_node(MPI_Comm comm);
-
 }  // namespace cuboid

@@ -36,6 +36,21 @@ std::uint64_t signature_of(std::size_t memory, std::size_t offset, const Buffer&
   return hash;
 }
 
+// On every node or on none.
+std::unique_ptr<SharedMemory> memory_on_all_nodes(MPI_Comm comm, MPI_Comm node, std::size_t bytes) {
+  std::unique_ptr<SharedMemory> memory;
+  std::string problem;
+  try {
+    memory = std::make_unique<SharedMemory>(node, bytes);
+  } catch (const SystemError& failure) {
+    problem = failure.what();
+  }
+  int failed = problem.empty() ? 0 : 1;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, comm));
+  if (failed != 0) throw SystemError(problem.empty() ? "no shared memory on a node" : problem);
+  return memory;
+}
+
 }  // namespace
 
 struct alignas(64) SharedReducer::Slot {
@@ -44,19 +59,26 @@ struct alignas(64) SharedReducer::Slot {
   alignas(kLine) std::atomic<std::uint64_t> signatures[kSignatures];  // by number
 };
 
-SharedReducer::SharedReducer(MPI_Comm node)
-    : node_(node), rank_(rank_in(node)), size_(size_of_comm(node)), slots_(node, sizeof(Slot)) {
+SharedReducer::SharedReducer(MPI_Comm comm, NodeLayout layout, const MpiOps& ops,
+                             std::int64_t piece_bytes)
+    : comm_(comm),
+      layout_(std::move(layout)),
+      ops_(ops),
+      piece_bytes_(layout_.num_nodes > 1 ? static_cast<std::size_t>(piece_bytes) : kPieceBytes),
+      rank_(rank_in(layout_.node.get())),
+      size_(size_of_comm(layout_.node.get())),
+      slots_(memory_on_all_nodes(comm_, layout_.node.get(), sizeof(Slot))) {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 }
 
 SharedReducer::Slot& SharedReducer::slot(int rank) const {
   // The pages are zero, which is what a new Slot holds.
-  return *reinterpret_cast<Slot*>(slots_.of(rank));
+  return *reinterpret_cast<Slot*>(slots_->of(rank));
 }
 
 std::byte* SharedReducer::allocate(std::size_t bytes) {
   const std::size_t whole_lines = (bytes + kLine - 1) / kLine * kLine;
-  memories_.push_back(std::make_unique<SharedMemory>(node_, whole_lines));
+  memories_.push_back(memory_on_all_nodes(comm_, layout_.node.get(), whole_lines));
   return memories_.back()->of(rank_);
 }
 
@@ -86,7 +108,11 @@ std::uint64_t SharedReducer::start(const Buffer& inout, ReduceOp op) {
   // Shares begin at lines of the cache, so that no two ranks write to one.
   const std::int64_t unit = static_cast<std::int64_t>(kLine / size_of(inout.dtype));
   const std::int64_t units = (inout.count + unit - 1) / unit;
-  const auto border = [&](int rank) { return std::min(inout.count, units * rank / size_ * unit); };
+  // Ranks behind the leaders, on nodes with more ranks than the smallest, have no share.
+  const auto border = [&](int rank) {
+    const int leader = std::min(rank, layout_.num_leaders);
+    return std::min(inout.count, units * leader / layout_.num_leaders * unit);
+  };
   under_way_.push_back({.memory = memory,
                         .offset = offset,
                         .count = inout.count,
@@ -117,7 +143,7 @@ bool SharedReducer::all_are_ready(const Operation& operation) const {
 
 void SharedReducer::sum_a_piece(Operation& operation) const {
   const std::size_t width = size_of(operation.dtype);
-  const auto most = static_cast<std::int64_t>(kPieceBytes / width);
+  const auto most = static_cast<std::int64_t>(piece_bytes_ / width);
   const std::int64_t count = std::min(most, operation.end - operation.next);
   const std::size_t at = operation.offset + static_cast<std::size_t>(operation.next) * width;
   std::vector<const void*> parts(static_cast<std::size_t>(size_));
@@ -125,27 +151,60 @@ void SharedReducer::sum_a_piece(Operation& operation) const {
     parts[static_cast<std::size_t>(rank)] = operation.memory->of(rank) + at;
   std::byte* out = operation.memory->of(rank_) + at;
   reduce_parts(operation.dtype, operation.op, parts, out, count);
-  for (int rank = 0; rank < size_; ++rank) {
-    if (rank == rank_) continue;
-    std::memcpy(operation.memory->of(rank) + at, out, static_cast<std::size_t>(count) * width);
+  if (layout_.num_nodes == 1) {
+    write_to_node(operation, operation.next, count);
+  } else {
+    operation.between_nodes.push_back({operation.next, count, MPI_REQUEST_NULL});
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, out, static_cast<int>(count),
+                             mpi_datatype(operation.dtype), ops_.get(operation.dtype, operation.op),
+                             layout_.peers.get(), &operation.between_nodes.back().request));
   }
   operation.next += count;
 }
 
+void SharedReducer::write_to_node(const Operation& operation, std::int64_t begin,
+                                  std::int64_t count) const {
+  const std::size_t width = size_of(operation.dtype);
+  const std::size_t at = operation.offset + static_cast<std::size_t>(begin) * width;
+  const std::byte* from = operation.memory->of(rank_) + at;
+  for (int rank = 0; rank < size_; ++rank) {
+    if (rank == rank_) continue;
+    std::memcpy(operation.memory->of(rank) + at, from, static_cast<std::size_t>(count) * width);
+  }
+}
+
+bool SharedReducer::sum_share(Operation& operation, std::size_t& bytes) const {
+  while (operation.next < operation.end && bytes < kBytesOfProgress) {
+    sum_a_piece(operation);
+    bytes += piece_bytes_;
+  }
+  return operation.next == operation.end;
+}
+
+bool SharedReducer::finish_pieces(Operation& operation) const {
+  for (std::deque<Piece>& pieces = operation.between_nodes; !pieces.empty(); pieces.pop_front()) {
+    int arrived = 0;
+    check_mpi(MPI_Test(&pieces.front().request, &arrived, MPI_STATUS_IGNORE));
+    if (arrived == 0) return false;
+    write_to_node(operation, pieces.front().begin, pieces.front().count);
+  }
+  return true;
+}
+
 void SharedReducer::progress() {
   std::size_t bytes = 0;
-  // Shares are summed in order; an operation is complete when all ranks have done theirs.
+  bool in_turn = true;  // every earlier operation is done here
+  // Shares are summed in order, so that messages between nodes start in one order everywhere; an
+  // operation is complete when all ranks have done theirs.
   for (Operation& operation : under_way_) {
     if (!operation.all_ready && !all_are_ready(operation)) break;
     operation.all_ready = true;
-    while (operation.next < operation.end && bytes < kBytesOfProgress) {
-      sum_a_piece(operation);
-      bytes += kPieceBytes;
-    }
-    if (operation.next < operation.end) break;
+    const bool summed = sum_share(operation, bytes);
+    in_turn = finish_pieces(operation) && summed && in_turn;
     Slot& mine = slot(rank_);
-    if (mine.done.load(std::memory_order_relaxed) < operation.number)
+    if (in_turn && mine.done.load(std::memory_order_relaxed) < operation.number)
       mine.done.store(operation.number, std::memory_order_release);
+    if (!summed) break;
   }
   std::uint64_t done_by_all = num_started_;
   for (int rank = 0; rank < size_; ++rank)
@@ -160,7 +219,7 @@ void SharedReducer::wait_for(std::uint64_t operation) {
     if (num_complete_ >= operation || spins < kSpins) continue;
     // The ranks that are waited for may need this one to answer their messages.
     int there = 0;
-    check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, node_, &there, MPI_STATUS_IGNORE));
+    check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_, &there, MPI_STATUS_IGNORE));
     sched_yield();
   }
 }

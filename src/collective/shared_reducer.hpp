@@ -1,6 +1,7 @@
-// All-reduce between the ranks of a node, in place, in memory that all of them see: each rank sums
-// an equal share of the elements over all ranks' buffers, in rank order, and writes the result into
-// all of them. Nothing is copied in or out, and nothing passes through MPI.
+// All-reduce in place, in memory that the ranks of a node share: each rank sums an equal share of
+// the elements over all buffers of its node, in rank order, and writes the result into all of them.
+// Nothing is copied in or out. Where there are more nodes, it sums the share with the ranks that
+// lead the same share on the other nodes, by MPI, before it writes.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +10,17 @@
 #include <vector>
 
 #include "cuboid/collective/communicator.hpp"
+#include "mpi_types.hpp"
+#include "node_layout.hpp"
 #include "shared_memory.hpp"
 
 namespace cuboid {
 
 class SharedReducer {
  public:
-  // `node` must outlive this; its ranks share memory. Collective.
-  explicit SharedReducer(MPI_Comm node);
+  // Collective over `comm`, whose layout it is; both `comm` and `ops` must outlive this.
+  // `piece_bytes`: of a message between nodes. Throws SystemError, on all ranks.
+  SharedReducer(MPI_Comm comm, NodeLayout layout, const MpiOps& ops, std::int64_t piece_bytes);
 
   // Memory of this rank, aligned to 64 bytes and zero, that start() takes buffers in; it lives as
   // long as this. Collective, the same size on all ranks. Throws SystemError, on all ranks.
@@ -38,6 +42,12 @@ class SharedReducer {
  private:
   // A line of the cache for each rank. Counts of operations: they only grow.
   struct alignas(64) Slot;
+  // Elements of this rank's share that are on their way between nodes.
+  struct Piece {
+    std::int64_t begin;
+    std::int64_t count;
+    MPI_Request request;
+  };
   struct Operation {
     const SharedMemory* memory;
     std::size_t offset;
@@ -48,17 +58,25 @@ class SharedReducer {
     bool all_ready = false;
     std::int64_t next = 0;  // element of this rank's share
     std::int64_t end = 0;
+    std::deque<Piece> between_nodes{};
   };
 
   [[nodiscard]] const SharedMemory* find(const Buffer& buffer) const;
   [[nodiscard]] Slot& slot(int rank) const;
   [[nodiscard]] bool all_are_ready(const Operation& operation) const;
+  // Both: true once everyone on this node has it.
+  bool sum_share(Operation& operation, std::size_t& bytes) const;
+  bool finish_pieces(Operation& operation) const;
   void sum_a_piece(Operation& operation) const;
+  void write_to_node(const Operation& operation, std::int64_t begin, std::int64_t count) const;
 
-  MPI_Comm node_;
-  int rank_ = 0;
+  MPI_Comm comm_;
+  NodeLayout layout_;
+  const MpiOps& ops_;
+  std::size_t piece_bytes_;
+  int rank_ = 0;  // on the node
   int size_ = 1;
-  SharedMemory slots_;
+  std::unique_ptr<SharedMemory> slots_;
   std::vector<std::unique_ptr<SharedMemory>> memories_;
   std::deque<Operation> under_way_;
   std::uint64_t num_started_ = 0;

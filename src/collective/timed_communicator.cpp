@@ -66,6 +66,7 @@ class TimedCommunicator final : public Communicator {
     return start(label("exchange", first), [&] { return inner_->start_exchange(transfers); });
   }
   std::byte* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
+  bool shares(const Buffer& buffer) const override { return inner_->shares(buffer); }
   void barrier() override {
     const Span span(&recorder_, part_, {.what = "barrier", .communicator = name()});
     inner_->barrier();

@@ -19,7 +19,7 @@ says() { # NAME EXIT TEXT...: each text in the output or the error
 
 # ---- Every verb and axis, with its ranks
 run 4 bench collectives "${quick[@]}" -b 8 -e 4K -f 8 --json "$work/all.json"
-says "all verbs" 0 '^# cuboid bench collectives: 4 ranks on 1 node, grid 4x1x1' '^# Axis world: 1 group of 4 ranks' \
+says "all verbs" 0 '^# cuboid bench collectives: 4 ranks on 1 node, grid 4x1x1' '^# Axis world: 1 group of 4 ranks' '^# Memory: shared by the ranks of a node' \
   '^# all_reduce +in-place$' '^# all_gather +out-of-place +in-place$' '^# reduce_scatter ' '^# broadcast +in-place$' '^# sendrecv +out-of-place$' \
   '^# Out of bounds values : 0 OK$' '^# Avg bus bandwidth    : [0-9.]+ GB/s$'
 (($(nproc) >= 4)) || says "shared cores" 0 '^# warning: 4 ranks share [0-9]+ cores'
@@ -62,8 +62,8 @@ int MPI_Allreduce(const void* in, void* out, int count, MPI_Datatype type, MPI_O
 }
 C
 mpicc -shared -fPIC -o "$work/lie.so" "$work/lie.c"
-LD_PRELOAD=$work/lie.so run 2 bench collectives all_reduce broadcast -b 1000 -e 4000 "${quick[@]}" --json "$work/wrong.json"
-says "a wrong result" 1 '^ +1000 +250 .* 2$' '^ +4000 +1000 +fp32 +sum .* 0$' '^# Out of bounds values : 2 FAILED$'
+LD_PRELOAD=$work/lie.so run 2 bench collectives all_reduce broadcast --memory own -b 1000 -e 4000 "${quick[@]}" --json "$work/wrong.json"
+says "a wrong result" 1 "^# Memory: each rank's own$" '^ +1000 +250 .* 2$' '^ +4000 +1000 +fp32 +sum .* 0$' '^# Out of bounds values : 2 FAILED$'
 grep -q '"wrong": 2,' "$work/wrong.json" && ok || fail "a wrong result in the file" "$(cat "$work/wrong.json")"
 
 # ---- Bad input: one error on rank 0, exit 2

@@ -1,5 +1,7 @@
 // ranks: 1 2 3 4 8
-// All-reduce in memory that the ranks of a node share, through the communicator that allocates it.
+// All-reduce in memory that the ranks of a node share, through the communicator that allocates it:
+// on the one node that the tests run on, and with the ranks divided into nodes of two and three,
+// the last smaller than the others, between which only messages pass.
 #include <gtest/gtest.h>
 #include <mpi.h>
 
@@ -14,7 +16,8 @@
 namespace cuboid {
 namespace {
 
-class SharedReduction : public ::testing::Test {
+// The parameter: ranks per node, 0 for all on one.
+class SharedReduction : public ::testing::TestWithParam<int> {
  protected:
   template <typename T>
   std::span<T> take(std::int64_t count) {
@@ -37,10 +40,17 @@ class SharedReduction : public ::testing::Test {
     return all;
   }
 
-  MpiCommunicator comm_{MPI_COMM_WORLD, "dp"};
+  MpiCommunicator comm_{MPI_COMM_WORLD, "dp", {.ranks_per_node = GetParam()}};
 };
+INSTANTIATE_TEST_SUITE_P(RanksPerNode, SharedReduction, ::testing::Values(0, 2, 3),
+                         ::testing::PrintToStringParamName());
 
-TEST_F(SharedReduction, MemoryIsZeroAlignedAndItsOwn) {
+// What holds on one node only.
+class OneNodeReduction : public SharedReduction {};
+INSTANTIATE_TEST_SUITE_P(RanksPerNode, OneNodeReduction, ::testing::Values(0),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(SharedReduction, MemoryIsZeroAlignedAndItsOwn) {
   const std::span<std::uint8_t> first = take<std::uint8_t>(1000);
   const std::span<std::uint8_t> second = take<std::uint8_t>(1);
   for (const auto& memory : {first, second}) {
@@ -52,7 +62,7 @@ TEST_F(SharedReduction, MemoryIsZeroAlignedAndItsOwn) {
   EXPECT_EQ(first.back(), comm_.rank() + 1);
 }
 
-TEST_F(SharedReduction, EveryTypeAndOperationOfEverySize) {
+TEST_P(SharedReduction, EveryTypeAndOperationOfEverySize) {
   constexpr std::int64_t kLargest = 300'000;
   const std::span<double> memory = take<double>(kLargest);
   const auto check = [&]<typename T>(T, ReduceOp op, std::int64_t count) {
@@ -75,7 +85,7 @@ TEST_F(SharedReduction, EveryTypeAndOperationOfEverySize) {
   }
 }
 
-TEST_F(SharedReduction, BFloat16IsRoundedOnce) {
+TEST_P(OneNodeReduction, BFloat16IsRoundedOnce) {
   const std::span<std::uint16_t> values = take<std::uint16_t>(5000);
   const auto term = [](int rank, std::size_t i) {
     return std::ldexp(
@@ -93,7 +103,7 @@ TEST_F(SharedReduction, BFloat16IsRoundedOnce) {
 }
 
 // Floating sums in rank order: the same bits on all ranks, and what one rank would get alone.
-TEST_F(SharedReduction, AddsInRankOrder) {
+TEST_P(OneNodeReduction, AddsInRankOrder) {
   const std::span<float> values = take<float>(100'000);
   const auto term = [](int rank, std::size_t i) {
     return 1.0F / static_cast<float>(1 + rank + static_cast<int>(i % 97));
@@ -107,8 +117,28 @@ TEST_F(SharedReduction, AddsInRankOrder) {
   }
 }
 
+// Between nodes the sum of each is rounded, then theirs; whatever the order, all get the same.
+TEST_P(SharedReduction, EveryRankReceivesTheSameBits) {
+  constexpr std::int64_t kCount = 700'000;
+  const std::span<float> values = take<float>(kCount);
+  const auto term = [](int rank, std::size_t i) {
+    return 1.0F / static_cast<float>(1 + rank * 3 + static_cast<int>(i % 97));
+  };
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = term(comm_.rank(), i);
+  comm_.all_reduce(buffer_of(values));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    double sum = 0;
+    for (int rank = 0; rank < comm_.size(); ++rank) sum += term(rank, i);
+    // Each addition of positive terms rounds by at most 2^-24 of the sum.
+    ASSERT_NEAR(values[i], sum, sum * comm_.size() * std::ldexp(1.0, -24)) << i;
+  }
+  std::vector<float> first(values.begin(), values.end());
+  comm_.broadcast(buffer_of(std::span(first)), 0);
+  EXPECT_EQ(std::memcmp(first.data(), values.data(), values.size_bytes()), 0);
+}
+
 // More under way than signatures are kept, with ranks that start and poll at different times.
-TEST_F(SharedReduction, ManyUnderWayAtOnce) {
+TEST_P(SharedReduction, ManyUnderWayAtOnce) {
   constexpr std::int64_t kPart = 5000;
   constexpr int kParts = 150;
   const std::span<float> memory = take<float>(kPart * kParts);
@@ -130,7 +160,7 @@ TEST_F(SharedReduction, ManyUnderWayAtOnce) {
   }
 }
 
-TEST_F(SharedReduction, WaitsInItsDestructor) {
+TEST_P(SharedReduction, WaitsInItsDestructor) {
   const std::span<double> values = take<double>(40'000);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = value(comm_.rank(), i);
   {
@@ -141,7 +171,7 @@ TEST_F(SharedReduction, WaitsInItsDestructor) {
 }
 
 // What does not lie in shared memory goes the usual way, before and after.
-TEST_F(SharedReduction, OtherMemoryGoesOverMessages) {
+TEST_P(SharedReduction, OtherMemoryGoesOverMessages) {
   const std::span<double> shared = take<double>(100);
   std::vector<double> own(100, comm_.rank());
   std::fill(shared.begin(), shared.end(), comm_.rank());
@@ -154,7 +184,7 @@ TEST_F(SharedReduction, OtherMemoryGoesOverMessages) {
 }
 
 // A rank that waits here answers messages meanwhile: a large one needs both ends.
-TEST_F(SharedReduction, MessagesArriveWhileARankWaits) {
+TEST_P(SharedReduction, MessagesArriveWhileARankWaits) {
   if (comm_.size() < 2) return;
   MpiCommunicator messages(MPI_COMM_WORLD, "p2p");
   const std::span<double> values = take<double>(10);
@@ -169,7 +199,7 @@ TEST_F(SharedReduction, MessagesArriveWhileARankWaits) {
   }
 }
 
-TEST_F(SharedReduction, RanksThatDifferAreAnError) {
+TEST_P(OneNodeReduction, RanksThatDifferAreAnError) {
   if (comm_.size() < 2) return;
   const std::span<double> values = take<double>(100);
   EXPECT_THROW(comm_.all_reduce(slice(buffer_of(values), 0, comm_.rank() == 0 ? 50 : 51)),

@@ -16,7 +16,7 @@ one_host
 train one
 
 # RANKS-OF-A-HOST TP PP: stages across; replicas across; TP across; all three; eight ranks of each kind
-grids=('2 2 2' '2 2 1' '1 2 1' '1 1 2' '1 1 1' '2 1 2' '2 4 1' '4 2 2' '4 4 2')
+grids=('2 2 2' '2 2 1' '2 1 1' '1 2 1' '1 1 2' '1 1 1' '2 1 2' '2 4 1' '4 2 2' '4 4 2')
 cases() { # NAME
   local grid ranks tp pp
   for grid in "${grids[@]}"; do

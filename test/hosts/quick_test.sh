@@ -16,6 +16,11 @@ train pipeline
 same_losses "stages on two hosts" pipeline 4
 placed "stages on two hosts" host-a 1 'dp 0 tp 1 pp 0'
 placed "stages on two hosts" host-b 2 'dp 0 tp 0 pp 1'
+# Gradients are summed on each host, then between the hosts.
+two_hosts 2 1 1
+train four
+same_losses "two replicas on each of two hosts" four 4
+placed "two replicas on each of two hosts" host-b 2 'dp 2 tp 0 pp 0'
 two_hosts 2 2 1
 link tbf rate 100mbit burst 32k latency 400ms || echo "SKIPPED a slow link: this kernel has no tbf"
 train data

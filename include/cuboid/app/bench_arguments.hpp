@@ -27,7 +27,8 @@ struct BenchArguments {
   std::vector<DType> dtypes = {DType::kFloat32};
   std::vector<Collective> collectives;
   std::string axis = "world";
-  std::string json;  // path; empty: none
+  bool shared_memory = true;  // where ranks share a node, as training has it
+  std::string json;           // path; empty: none
   ParallelConfig parallel;
   RuntimeConfig runtime;
   bool help = false;

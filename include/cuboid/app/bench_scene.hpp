@@ -23,6 +23,7 @@ struct BenchScene {
   const Processor& processor;
   const RuntimeConfig& runtime;  // resolved
   BenchGroups groups;
+  bool shared_memory;  // the buffer that is reduced lies where ranks share it
 };
 
 // Lines that begin with "#", which readers of nccl-tests' output pass over.

@@ -89,6 +89,8 @@ class Communicator {
   // communicator. Between ranks of one node they share it, and sum in place what lies there at the
   // same position on all ranks. Collective, the same size on all ranks.
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes);
+  // Whether ranks share the memory of this buffer.
+  [[nodiscard]] virtual bool shares(const Buffer& buffer) const;
 
   // Blocking forms.
   void all_reduce(Buffer inout, ReduceOp op = ReduceOp::kSum);

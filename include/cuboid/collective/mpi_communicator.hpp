@@ -22,10 +22,13 @@ struct MpiOptions {
   std::int64_t max_message_bytes = std::int64_t{1} << 30;
   // Reductions proceed in pieces that stay in the cache between arrival and sum.
   std::int64_t piece_bytes = std::int64_t{1} << 20;
+  // So many ranks in a row count as a node; 0: those that the machine says share memory.
+  int ranks_per_node = 0;
 };
 
 // Sums in the order that MPI chooses (all_reduce) or in rank order (reduce_scatter: MPI's own is
-// several times slower, see src/collective/README.md). Progress is made inside calls of MPI, so an
+// several times slower, see src/collective/README.md; all_reduce as well in memory of allocate(),
+// there over each node and then between nodes). Progress is made inside calls of MPI, so an
 // operation under way advances in poll() and wait() of any communicator.
 class MpiCommunicator final : public Communicator {
  public:
@@ -44,8 +47,9 @@ class MpiCommunicator final : public Communicator {
   // notices (Open MPI 4.1: up to the eager limit, 4 KiB within a node).
   [[nodiscard]] PendingWork start_exchange(std::span<const Transfer> transfers) override;
   void barrier() override;
-  // Shared memory where all ranks run on one node and there is room for it.
+  // Shared memory where several ranks run on a node and there is room for it.
   [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
+  [[nodiscard]] bool shares(const Buffer& buffer) const override;
 
  private:
   void run_all_reduce(Buffer inout, ReduceOp op) override;
@@ -58,7 +62,8 @@ class MpiCommunicator final : public Communicator {
 
   MpiOptions options_;
   std::unique_ptr<MpiState> state_;
-  std::unique_ptr<SharedReducer> shared_;  // null: nothing was allocated, or not on one node
+  std::unique_ptr<SharedReducer>
+      shared_;  // null: nothing was allocated, or every rank is on a node of its own
 };
 
 }  // namespace cuboid
