@@ -35,6 +35,8 @@ INCLUDES := -Iinclude -Itest $(addprefix -isystem ,$(TORCH)/include $(TORCH)/inc
             $(NVIDIA)/cu13/include $(NVCC_INCLUDE) $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
 CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
+# Kernels are loops for vectors: no errno of square roots, no traps of comparisons that select.
+FLAGS_kernels := -fno-math-errno -fno-trapping-math
 NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
             -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
 # LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
@@ -137,19 +139,21 @@ link = $(call run,link,$@,mpicxx $^ $(LDFLAGS) $(LIBS) $(1) -o $@)
 # A changed flag, compiler or version rebuilds what it concerns: the stamps change only with their text.
 stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
 $(B)/flags: FORCE
-	$(call stamp,$(CXXFLAGS) $(INCLUDES) $(DEFINES) $(NVCC) $(NVCCFLAGS) $(LIBS))
+	$(call stamp,$(CXXFLAGS) $(FLAGS_kernels) $(INCLUDES) $(DEFINES) $(NVCC) $(NVCCFLAGS) $(LIBS))
 $(B)/version: FORCE
 	$(call stamp,$(VERSION))
 
 $(B)/%.cpp.o: %.cpp $(B)/flags | $(READY)
 	@mkdir -p $(@D)
-	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@)
+	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(FLAGS_$(call module,$*)) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@)
 $(B)/%.cu.o: %.cu $(B)/flags | $(READY)
 	@mkdir -p $(@D)
 	$(call run,compile,$<,$(NVCC) $(NVCCFLAGS) -Iinclude -isystem $(NVIDIA)/cu13/include -MMD -MP -c $< -o $@)
 
 $(B)/src/app/version.cpp.o: $(B)/version
 EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
+# AdamW rounds the same on processors with and without fused multiply-add.
+EXTRA_src/kernels/adamw_rows = -ffp-contract=off
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
 .SECONDEXPANSION:

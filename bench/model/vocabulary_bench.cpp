@@ -2,8 +2,7 @@
 // of as many bytes. Bytes, what must move at least:
 //   embedding/forward   a row read and written for each token
 //   embedding/backward  dy read, the gradient's row read and written for each token
-//   cross_entropy       fp32 logits read once, their gradient written once (the loss reads the
-//                       logits more often, so it cannot reach the limit)
+//   cross_entropy       logits read once, their gradient written once
 #include "../harness/measure.hpp"
 #include "cuboid/model/cross_entropy.hpp"
 #include "cuboid/model/embedding.hpp"
@@ -35,19 +34,19 @@ void embed(benchmark::State& state, const Shape& shape, bool backward, at::Scala
   set_rate(state, times, "bytes", bytes, copy_limit(bytes));
 }
 
-void cross_entropy(benchmark::State& state, const Shape& shape) {
+void cross_entropy(benchmark::State& state, const Shape& shape, at::ScalarType type) {
   Communicator& tp = world().communicator();
   const auto shard = vocabulary_shard(shape.model.vocab_size, tp.size(), tp.rank());
   if (!fits(state, 12.0 * static_cast<double>(shape.tokens() * shard.num_rows))) return;
-  const at::Tensor logits = random_tensor({shape.tokens(), shard.num_rows}, at::kFloat);
+  const at::Tensor logits = random_tensor({shape.tokens(), shard.num_rows}, type);
   const at::Tensor targets = random_tokens(shape.tokens(), shape.model.vocab_size);
   tp.broadcast(buffer_of(targets), 0);
   const Times times =
       measure(state, {.action = [&] {
                 benchmark::DoNotOptimize(CrossEntropy::compute(logits, targets, shard, tp, 1.0));
               }});
-  const double bytes =
-      8.0 * static_cast<double>(shape.tokens()) * static_cast<double>(shape.model.vocab_size);
+  const double bytes = 2.0 * static_cast<double>(logits.element_size() * shape.tokens()) *
+                       static_cast<double>(shape.model.vocab_size);
   set_rate(state, times, "bytes", bytes, copy_limit(bytes));
 }
 
@@ -59,8 +58,9 @@ void register_all() {
             [&shape, backward, type](benchmark::State& state) {
               embed(state, shape, backward, type);
             });
-    add("cross_entropy/" + shape.name + "/fp32",
-        [&shape](benchmark::State& state) { cross_entropy(state, shape); });
+    for (const auto& [type, type_name] : types())
+      add("cross_entropy/" + shape.name + "/" + type_name,
+          [&shape, type](benchmark::State& state) { cross_entropy(state, shape, type); });
   }
 }
 const Registration kRegistration(register_all);

@@ -1,56 +1,33 @@
 #include "cuboid/model/cross_entropy.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/amax.h>
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/gather.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/sum.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
-#include <limits>
-
+#include "cuboid/kernels/cross_entropy.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
 
 CrossEntropy CrossEntropy::compute(at::Tensor logits, const at::Tensor& targets,
                                    const VocabularyShard& shard, Communicator& tp, double scale) {
-  if (shard.padding() > 0) {
-    logits.narrow(1, shard.rows.size(), shard.padding())
-        .fill_(-std::numeric_limits<double>::infinity());
-  }
-  at::Tensor maximum = at::amax(logits, 1);
-  tp.all_reduce(buffer_of(maximum), ReduceOp::kMax);
-  logits.sub_(maximum.unsqueeze(1));
-
-  // The target's logit counts where its row lives; elsewhere row 0 stands in and is masked.
-  at::Tensor rows = targets;
-  at::Tensor mine;
-  if (tp.size() > 1) {
-    rows = targets - shard.rows.begin;
-    mine = (rows >= 0).logical_and_(rows < shard.rows.size()).to(logits.scalar_type());
-    rows = rows.clamp(0, shard.num_rows - 1);
-  }
-  rows = rows.unsqueeze(1);
-  at::Tensor target_logit = at::gather(logits, 1, rows).squeeze(1);
-  if (mine.defined())
-    target_logit = at::where(mine > 0, target_logit, at::zeros_like(target_logit));
-  logits.exp_();
-  at::Tensor sums = at::stack({at::sum(logits, 1), target_logit});  // [2, tokens]
-  tp.all_reduce(buffer_of(sums));
-
+  const std::int64_t num_rows = shard.rows.size();
   CrossEntropy result;
-  result.loss_sum = (sums[0].log() - sums[1]).sum(at::kDouble);
-  if (scale != 0.0) {
-    logits.mul_((scale / sums[0]).unsqueeze(1));
-    const at::Tensor subtract = mine.defined() ? mine.mul(-scale).unsqueeze(1)
-                                               : at::full_like(rows, -scale, logits.options());
-    logits.scatter_add_(1, rows, subtract);
-    result.gradient = std::move(logits);
+  if (tp.size() == 1) {
+    result.loss_sum = cross_entropy_(logits, targets, num_rows, scale);
+  } else {
+    RowSums part = cross_entropy_rows(logits, targets, shard.rows.begin, num_rows);
+    at::Tensor maximum = part.maximum.clone();
+    tp.all_reduce(buffer_of(maximum), ReduceOp::kMax);
+    part.sum.mul_(part.maximum.sub_(maximum).exp_());
+    at::Tensor sums = at::stack({part.sum, part.target_logit});  // [2, tokens]
+    tp.all_reduce(buffer_of(sums));
+    result.loss_sum = (sums[0].log() + (maximum - sums[1])).sum(at::kDouble);
+    if (scale != 0.0) {
+      cross_entropy_gradient_(logits, targets, maximum, sums[0], shard.rows.begin, num_rows, scale);
+    }
   }
+  if (scale != 0.0) result.gradient = std::move(logits);
   return result;
 }
 
@@ -76,12 +53,7 @@ at::Tensor LmHead::logits(const at::Tensor& x) const {
 }
 
 CrossEntropy LmHead::loss(const at::Tensor& x, const at::Tensor& targets, double scale) {
-  at::Tensor raw = logits(x);
-  if (raw.scalar_type() == at::kBFloat16) raw = raw.to(at::kFloat);
-  CrossEntropy result = CrossEntropy::compute(std::move(raw), targets, shard_, tp_, scale);
-  // Kept until backward: half the memory in bf16, and the type that its products take.
-  if (result.gradient.defined()) result.gradient = result.gradient.to(x.scalar_type());
-  return result;
+  return CrossEntropy::compute(logits(x), targets, shard_, tp_, scale);
 }
 
 at::Tensor LmHead::backward(const at::Tensor& d_logits, const at::Tensor& x) {

@@ -35,8 +35,9 @@ EXPECTED = {
     "machine": ["product/512x512x512/fp32", "copy/1MiB", "file/write_and_sync", "file/read_cold"],
     "model": ["matmul/demo/qkv/weight_gradient/bf16", "attention/demo/backward/fp32",
               "layernorm/demo/forward/fp32", "rmsnorm/demo/backward/bf16",
-              "embedding/demo/backward/fp32", "cross_entropy/demo/fp32", "block/demo/forward/fp32",
-              "block/demo/backward/bf16", "stage_of_2_layers/demo/forward_backward/fp32"],
+              "embedding/demo/backward/fp32", "cross_entropy/demo/fp32", "cross_entropy/demo/bf16",
+              "block/demo/forward/fp32", "block/demo/backward/bf16",
+              "stage_of_2_layers/demo/forward_backward/fp32"],
     "optimizer": ["adamw/fp32/819.2K", "adamw/bf16/819.2K", "gradient_norm/819.2K"],
     "collective": ["mpi/all_reduce/fp32/8B", "mpi/all_gather/fp32/1KiB", "plain/MPI_Bcast/fp32/32KiB",
                    "mpi/reduce_scatter/bf16/32KiB", "mpi/ping_pong/8B", "mpi/both_ways/32KiB"],
@@ -91,10 +92,10 @@ def moved(name, ranks):
         width = BYTES_OF[part[3]]
         return values * (width + 8 if part[2] == "backward" else 2 * width)
     if part[0] == "cross_entropy":
-        return TOKENS * VOCABULARY * (4 + 4)
+        return TOKENS * VOCABULARY * 2 * BYTES_OF[part[2]]
     if part[0] == "adamw":
         # 1000 more, which begin and end on 64 bytes.
-        return ranks * (819200 + 1008) * {"fp32": 28, "fp32_clipped": 32, "bf16": 34}[part[1]]
+        return ranks * (819200 + 1008) * {"fp32": 28, "fp32_clipped": 28, "bf16": 30}[part[1]]
     if part[0] == "gradient_norm":
         return ranks * 819200 * 4
     if part[0] == "null_step":

@@ -20,8 +20,8 @@ struct CrossEntropy {
   // d(loss_sum * scale)/d(logits), made in place of the logits; undefined without a scale.
   at::Tensor gradient;
 
-  // logits [tokens, shard.num_rows] fp32 or fp64: overwritten. targets [tokens] int64. `scale` 0
-  // computes the loss only.
+  // logits [tokens, shard.num_rows] in any compute dtype: overwritten. targets [tokens] int64.
+  // `scale` 0 computes the loss only.
   static CrossEntropy compute(at::Tensor logits, const at::Tensor& targets,
                               const VocabularyShard& shard, Communicator& tp, double scale);
 };

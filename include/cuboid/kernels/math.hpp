@@ -1,0 +1,116 @@
+// What loops of the kernels do with one number, written so that the compiler makes vectors of it:
+// no branches, no calls. Everything is inlined into functions with CUBOID_CLONES.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+namespace cuboid::detail {
+
+// A bf16 number in memory.
+struct Bfloat16 {
+  std::uint16_t bits;
+};
+
+// What a type is computed in.
+template <typename T>
+using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+[[gnu::always_inline]] inline float widen(float x) {
+  return x;
+}
+[[gnu::always_inline]] inline double widen(double x) {
+  return x;
+}
+[[gnu::always_inline]] inline float widen(Bfloat16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+
+// Rounds to the nearest, ties to even; a NaN stays one.
+template <typename T>
+[[gnu::always_inline]] inline T narrow(Wide<T> x) {
+  if constexpr (std::is_same_v<T, Bfloat16>) {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
+    const std::uint32_t quiet_nan = bits | 0x400000U;
+    const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
+    return {static_cast<std::uint16_t>((is_nan ? quiet_nan : rounded) >> 16)};
+  } else {
+    return x;
+  }
+}
+
+// e^x to 1 unit in the last place (test/kernels/math_test.cpp), down to the smallest subnormal
+// number and up to infinity: 2^n e^r with |r| <= ln(2) / 2, and the polynomial of Cephes' expf.
+[[gnu::always_inline]] inline float exp(float x) {
+  constexpr float kHighest = 89.0F;  // infinite from here
+  constexpr float kLowest = -104.0F;
+  x = x > kHighest ? kHighest : x;  // a NaN passes both
+  x = x < kLowest ? kLowest : x;
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: the sum has no room for a fraction
+  const float shifted = x * 1.44269504F + kRound;
+  const float n = shifted - kRound;
+  // ln(2) in two parts, the first short enough for an exact product.
+  const float r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  const float e_r = (p * (r * r) + r) + 1.0F;
+  // Two factors: 2^n itself may lie outside of the normal numbers.
+  const std::int32_t whole =
+      std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
+  const std::int32_t half = whole >> 1;
+  constexpr std::int32_t kBias = 127;
+  constexpr std::int32_t kMantissaBits = 23;
+  return e_r * std::bit_cast<float>((half + kBias) << kMantissaBits) *
+         std::bit_cast<float>((whole - half + kBias) << kMantissaBits);
+}
+[[gnu::always_inline]] inline double exp(double x) {
+  return std::exp(x);
+}
+
+// 1 / (1 + e^-x), and what is missing to 1: both without cancellation, for gradients.
+template <typename W>
+struct Sigmoid {
+  W value, rest;
+};
+template <typename W>
+[[gnu::always_inline]] inline Sigmoid<W> sigmoid(W x) {
+  // Further left e^-x would overflow, and 0 * infinity is not a number.
+  constexpr W kLowest = std::is_same_v<W, double> ? W(-700) : W(-87);
+  const W e = exp(-(x < kLowest ? kLowest : x));
+  const W value = W(1) / (W(1) + e);
+  return {value, e * value};
+}
+
+// GELU's tanh form is x sigmoid(t) with t = 2 sqrt(2 / pi) (x + 0.044715 x^3): one exponential, and
+// no 1 + tanh, which cancels on the left.
+template <typename W>
+struct GeluInner {
+  W value, slope;  // t and dt/dx
+};
+template <typename W>
+[[gnu::always_inline]] inline GeluInner<W> gelu_inner(W x) {
+  constexpr W kLinear = W(1.5957691216057307);
+  constexpr W kCubic = W(1.5957691216057307 * 0.044715);
+  const W square = x * x;
+  return {x * (kLinear + kCubic * square), kLinear + W(3) * kCubic * square};
+}
+
+template <typename W>
+[[gnu::always_inline]] inline W gelu(W x) {
+  return x / (W(1) + exp(-gelu_inner(x).value));
+}
+template <typename W>
+[[gnu::always_inline]] inline W gelu_slope(W x) {
+  const GeluInner<W> inner = gelu_inner(x);
+  const Sigmoid<W> s = sigmoid(inner.value);
+  return s.value + x * s.value * s.rest * inner.slope;
+}
+
+}  // namespace cuboid::detail
