@@ -1,11 +1,9 @@
-// AdamW over a rank's flat buffers: two calls of LibTorch's fused kernel, one for the matrices that
-// decay and one for the rest.
+// AdamW over a rank's flat buffers, in one pass (cuboid/kernels/adamw.hpp).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
 
 #include "cuboid/config/config.hpp"
 #include "cuboid/model/weight.hpp"
@@ -23,25 +21,23 @@ class AdamW {
   AdamW(WeightStore& store, const OptimizerConfig& config);
 
   // One update with gradient_scale * gradients, then the weights in compute dtype follow. A scale
-  // other than 1 (clipping) costs no pass of its own; the gradients hold scaled values afterwards.
+  // other than 1 (clipping) costs no pass of its own, and whether the gradients hold scaled values
+  // afterwards is not said (on CPUs they do not).
   void step(double learning_rate, double gradient_scale = 1.0);
 
   // Moments, laid out like store.master(), fp32 (fp64 for a fp64 model). Checkpoints write into
   // them.
   [[nodiscard]] const at::Tensor& exp_avg() const { return exp_avg_; }
   [[nodiscard]] const at::Tensor& exp_avg_sq() const { return exp_avg_sq_; }
-  // Updates so far; bias correction depends on it. Exact up to 2^24 (the kernel counts in fp32).
+  // Updates so far; bias correction depends on it. Exact up to 2^24 (LibTorch's kernel on GPUs
+  // counts in fp32).
   [[nodiscard]] std::int64_t num_steps() const { return num_steps_; }
   void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
 
  private:
-  void update(Range range, double learning_rate, double weight_decay,
-              const std::optional<at::Tensor>& inverse_scale);
-
   WeightStore& store_;
   OptimizerConfig config_;
   at::Tensor exp_avg_, exp_avg_sq_;
-  at::Tensor step_;  // fp32 scalar on the device: num_steps() as the kernel wants it
   std::int64_t num_steps_ = 0;
 };
 
