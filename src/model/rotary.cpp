@@ -1,19 +1,19 @@
 #include "cuboid/model/rotary.hpp"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
 #include <cmath>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/kernels/rotary.hpp"
 
 namespace cuboid {
 
 Rotary::Rotary(std::int64_t seq_length, std::int64_t head_dim, double base) {
   require(head_dim % 2 == 0, "rotary embedding turns pairs of dims");
   const std::int64_t half = head_dim / 2;
-  cos_ = at::empty({seq_length, 1, half}, at::kDouble);
-  sin_ = at::empty({seq_length, 1, half}, at::kDouble);
+  cos_ = at::empty({seq_length, half}, at::kDouble);
+  sin_ = at::empty({seq_length, half}, at::kDouble);
   auto* cosines = cos_.mutable_data_ptr<double>();
   auto* sines = sin_.mutable_data_ptr<double>();
   for (std::int64_t t = 0; t < seq_length; ++t) {
@@ -35,16 +35,7 @@ void Rotary::turn_(const at::Tensor& x, bool forwards) const {
     cos_in_use_ = cos_.to(x.device(), type);
     sin_in_use_ = sin_.to(x.device(), type);
   }
-  const std::int64_t half = x.size(-1) / 2;
-  const at::Tensor first = x.narrow(-1, 0, half);
-  const at::Tensor second = x.narrow(-1, half, half);
-  const at::Tensor cross_first = second * sin_in_use_;
-  const at::Tensor cross_second = first * sin_in_use_;
-  const at::Tensor straight_first = first * cos_in_use_;
-  const at::Tensor straight_second = second * cos_in_use_;
-  const double sign = forwards ? 1.0 : -1.0;
-  first.copy_(straight_first.sub_(cross_first, sign));
-  second.copy_(straight_second.add_(cross_second, sign));
+  ::cuboid::rotate_(x, cos_in_use_, sin_in_use_, forwards);
 }
 
 }  // namespace cuboid

@@ -33,8 +33,4 @@ class Embedding {
 Weight& add_token_weight(WeightStore& store, const Communicator& tp, const ModelConfig& model,
                          bool is_copy);
 
-// gradient[rows[i]] += dy[i] in the order of i, skipping rows outside [0, gradient.size(0)).
-// Deterministic on the host. gradient [rows, hidden] fp32 or fp64, dy [tokens, hidden], rows int64.
-void add_rows_(const at::Tensor& gradient, const at::Tensor& dy, const at::Tensor& rows);
-
 }  // namespace cuboid
