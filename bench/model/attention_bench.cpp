@@ -9,20 +9,19 @@ namespace cuboid::harness {
 namespace {
 
 void attend(benchmark::State& state, const Shape& shape, bool backward, at::ScalarType type) {
-  const std::int64_t heads = shape.model.num_attention_heads;
-  const std::int64_t width = shape.model.head_dim();
-  const std::int64_t length = shape.model.seq_length;
-  const at::Tensor qkv = random_tensor({shape.sequences, length, 3, heads, width}, type);
-  const auto part = [&](std::int64_t i) { return qkv.select(2, i).transpose(1, 2); };
-  const at::Tensor q = part(0), k = part(1), v = part(2);
-  const AttentionCore core = AttentionCore::forward(q, k, v);
-  const at::Tensor gradient =
-      random_tensor({shape.sequences, length, heads, width}, type).transpose(1, 2);
+  const AttentionShape heads{.sequences = shape.sequences,
+                             .seq = shape.model.seq_length,
+                             .heads = shape.model.num_attention_heads,
+                             .kv_heads = shape.model.num_attention_heads,
+                             .head_dim = shape.model.head_dim()};
+  const at::Tensor qkv = random_tensor({shape.tokens(), heads.width()}, type);
+  const AttentionCore core = AttentionCore::forward(qkv, heads);
+  const at::Tensor gradient = random_tensor({shape.tokens(), shape.model.hidden_size}, type);
   const Times times = measure(state, {.action = [&] {
                                 if (backward)
-                                  benchmark::DoNotOptimize(core.backward(gradient, q, k, v));
+                                  benchmark::DoNotOptimize(core.backward(gradient, qkv, heads));
                                 else
-                                  benchmark::DoNotOptimize(AttentionCore::forward(q, k, v));
+                                  benchmark::DoNotOptimize(AttentionCore::forward(qkv, heads));
                               }});
   set_rate(state, times, "FLOP", attention_flops(shape, backward) * world().size(),
            product_limit(type));

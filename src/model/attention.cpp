@@ -1,7 +1,5 @@
 #include "cuboid/model/attention.hpp"
 
-#include <ATen/ops/empty_like.h>
-
 namespace cuboid {
 namespace {
 
@@ -36,56 +34,30 @@ SelfAttention::SelfAttention(WeightStore& store, Communicator& tp, const ModelCo
   }
 }
 
-SelfAttention::Heads SelfAttention::split(const at::Tensor& qkv) const {
-  const at::Tensor heads = qkv.view({-1, seq_length_, num_heads_ + 2 * num_kv_heads_, head_dim_});
-  const auto part = [&](std::int64_t first, std::int64_t count) {
-    return heads.narrow(2, first, count).transpose(1, 2);
-  };
-  return {part(0, num_heads_), part(num_heads_, num_kv_heads_),
-          part(num_heads_ + num_kv_heads_, num_kv_heads_)};
+AttentionShape SelfAttention::shape_of(const at::Tensor& x) const {
+  return {.sequences = x.size(0) / seq_length_,
+          .seq = seq_length_,
+          .heads = num_heads_,
+          .kv_heads = num_kv_heads_,
+          .head_dim = head_dim_};
 }
 
-at::Tensor SelfAttention::repeat(const at::Tensor& kv) const {
-  if (num_heads_ == num_kv_heads_) return kv;
-  const std::int64_t group = num_heads_ / num_kv_heads_;
-  return kv.unsqueeze(2)
-      .expand({kv.size(0), num_kv_heads_, group, seq_length_, head_dim_})
-      .reshape({kv.size(0), num_heads_, seq_length_, head_dim_});
-}
-
-at::Tensor SelfAttention::sum_repeats(const at::Tensor& gradient) const {
-  if (num_heads_ == num_kv_heads_) return gradient;
-  const std::int64_t group = num_heads_ / num_kv_heads_;
-  return gradient.reshape({gradient.size(0), num_kv_heads_, group, seq_length_, head_dim_}).sum(2);
+at::Tensor SelfAttention::turning(const at::Tensor& qkv) const {
+  return qkv.view({-1, seq_length_, num_heads_ + 2 * num_kv_heads_, head_dim_})
+      .narrow(2, 0, num_heads_ + num_kv_heads_);
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& x, Saved& saved) const {
   saved.qkv = qkv_.forward(x);
-  if (rotary_) {
-    rotary_->rotate_(saved.qkv.view({-1, seq_length_, num_heads_ + 2 * num_kv_heads_, head_dim_})
-                         .narrow(2, 0, num_heads_ + num_kv_heads_));
-  }
-  const Heads heads = split(saved.qkv);
-  saved.core = AttentionCore::forward(heads.q, repeat(heads.k), repeat(heads.v));
-  return output_.forward(saved.core.output.transpose(1, 2).reshape({x.size(0), -1}));
+  if (rotary_) rotary_->rotate_(turning(saved.qkv));
+  saved.core = AttentionCore::forward(saved.qkv, shape_of(x));
+  return output_.forward(saved.core.output);
 }
 
 at::Tensor SelfAttention::backward(const at::Tensor& dy, const at::Tensor& x, const Saved& saved) {
-  const at::Tensor merged = saved.core.output.transpose(1, 2).reshape({x.size(0), -1});
-  const at::Tensor d_merged = output_.backward(dy, merged);
-  const at::Tensor d_output =
-      d_merged.view({-1, seq_length_, num_heads_, head_dim_}).transpose(1, 2);
-  const Heads heads = split(saved.qkv);
-  const auto gradients = saved.core.backward(d_output, heads.q, repeat(heads.k), repeat(heads.v));
-  const at::Tensor d_qkv = at::empty_like(saved.qkv);
-  const Heads d_heads = split(d_qkv);
-  d_heads.q.copy_(gradients.q);
-  d_heads.k.copy_(sum_repeats(gradients.k));
-  d_heads.v.copy_(sum_repeats(gradients.v));
-  if (rotary_) {
-    rotary_->rotate_back_(d_qkv.view({-1, seq_length_, num_heads_ + 2 * num_kv_heads_, head_dim_})
-                              .narrow(2, 0, num_heads_ + num_kv_heads_));
-  }
+  const at::Tensor d_output = output_.backward(dy, saved.core.output);
+  const at::Tensor d_qkv = saved.core.backward(d_output, saved.qkv, shape_of(x));
+  if (rotary_) rotary_->rotate_back_(turning(d_qkv));
   return qkv_.backward(d_qkv, x);
 }
 

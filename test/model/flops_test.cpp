@@ -22,7 +22,8 @@ constexpr std::int64_t kSequences = 3;
 // What the profiler of this thread has seen.
 struct Seen {
   double products = 0.0;  // FLOPs of matrix products, by LibTorch's own count
-  // Its table has no entry for fused attention: calls, and T x T x width of each, forward.
+  // Its table has no entry for fused attention: calls, and T x T x width of each forward one, which
+  // the kernel tells profilers as its second input.
   int attention_forward = 0;
   int attention_backward = 0;
   double scores = 0.0;
@@ -35,11 +36,10 @@ std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
       name == "aten::baddbmm") {
     seen.products += static_cast<double>(torch::profiler::impl::computeFlops(
         std::string(name), torch::profiler::impl::saveExtraArgs(function)));
-  } else if (name == "aten::_scaled_dot_product_flash_attention_for_cpu") {
+  } else if (name == "cuboid::causal_attention") {
     ++seen.attention_forward;
-    const at::Tensor q = function.inputs()[0].toTensor();  // [sequences, heads, T, width of a head]
-    seen.scores += static_cast<double>(q.numel() * q.size(2));
-  } else if (name == "aten::_scaled_dot_product_flash_attention_for_cpu_backward") {
+    seen.scores += function.inputs()[1].toDouble();
+  } else if (name == "cuboid::causal_attention_backward") {
     ++seen.attention_backward;
   } else if (name.find("matmul") != std::string_view::npos ||
              name.find("linear") != std::string_view::npos || name == "aten::addmm_") {
@@ -131,7 +131,7 @@ class FlopsTest : public testing::Test {
     // A multiplication and an addition for each element and token, forward and twice backward.
     EXPECT_EQ(seen.products, 6 * elements.multiplied * tokens);
     // Attention is two products forward and four backward, each of 2 h T FLOPs a token and layer,
-    // 12 L h T in all. LibTorch's kernel saves the half above the diagonal, as llm.c's and
+    // 12 L h T in all. The kernel saves the half above the diagonal, as llm.c's and
     // Megatron-LM's count does, and makes one product again in its backward, which nobody counts.
     EXPECT_EQ(seen.attention_forward, model.num_layers);
     EXPECT_EQ(seen.attention_backward, model.num_layers);

@@ -1,7 +1,6 @@
-// Causal self-attention, its heads divided over TP. The core is LibTorch's fused scaled dot product
-// (flash attention on CPUs, flash or memory-efficient attention on GPUs); no rank ever holds a
-// [seq, seq] matrix of all heads. Queries may share key/value heads (Ainslie et al.,
-// arXiv:2305.13245).
+// Causal self-attention, its heads divided over TP. The core is a kernel of the project's own on
+// CPUs, LibTorch's flash or memory-efficient attention on GPUs; no rank ever holds a [seq, seq]
+// matrix of all heads. Queries may share key/value heads (Ainslie et al., arXiv:2305.13245).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,25 +11,24 @@
 
 #include "cuboid/collective/communicator.hpp"
 #include "cuboid/config/config.hpp"
+#include "cuboid/kernels/attention.hpp"
 #include "cuboid/model/linear.hpp"
 #include "cuboid/model/rotary.hpp"
 
 namespace cuboid {
 
-// softmax(q k^T / sqrt(head_dim) + causal mask) v, and its gradient.
+// softmax(q k^T / sqrt(head_dim) + causal mask) v of qkv [tokens, shape.width()] (all queries, then
+// keys, then values), and its gradient.
 struct AttentionCore {
-  at::Tensor output;  // [sequences, seq, heads, head_dim] contiguous, seen as [.., heads, seq, ..]
+  at::Tensor output;        // [tokens, heads * head_dim]
   at::Tensor log_sum_exp;   // of the softmax, fp32
   at::Tensor random_state;  // the GPU kernels' own bookkeeping
   at::Tensor random_offset;
 
-  // q [sequences, heads, seq, head_dim]; k, v the same shape (heads already repeated).
-  static AttentionCore forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
-  struct Gradients {
-    at::Tensor q, k, v;
-  };
-  [[nodiscard]] Gradients backward(const at::Tensor& gradient, const at::Tensor& q,
-                                   const at::Tensor& k, const at::Tensor& v) const;
+  static AttentionCore forward(const at::Tensor& qkv, const AttentionShape& shape);
+  // d_output as output -> gradient of qkv
+  [[nodiscard]] at::Tensor backward(const at::Tensor& d_output, const at::Tensor& qkv,
+                                    const AttentionShape& shape) const;
 };
 
 class SelfAttention {
@@ -48,13 +46,9 @@ class SelfAttention {
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x, const Saved& saved);
 
  private:
-  struct Heads {
-    at::Tensor q, k, v;  // [sequences, heads or kv heads, seq, head_dim], views of qkv
-  };
-  [[nodiscard]] Heads split(const at::Tensor& qkv) const;
-  // Key/value heads repeated for the queries that share them.
-  [[nodiscard]] at::Tensor repeat(const at::Tensor& kv) const;
-  [[nodiscard]] at::Tensor sum_repeats(const at::Tensor& gradient) const;
+  [[nodiscard]] AttentionShape shape_of(const at::Tensor& x) const;
+  // The heads that turn with their position: queries and keys.
+  [[nodiscard]] at::Tensor turning(const at::Tensor& qkv) const;
 
   std::int64_t seq_length_, head_dim_;
   std::int64_t num_heads_, num_kv_heads_;  // of this rank

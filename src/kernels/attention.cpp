@@ -1,0 +1,75 @@
+#include "cuboid/kernels/attention.hpp"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/record_function.h>
+
+#include "attention_heads.hpp"
+#include "host.hpp"
+
+namespace cuboid {
+namespace {
+
+void check(const at::Tensor& qkv, const AttentionShape& shape) {
+  require(qkv.dim() == 2 && qkv.size(0) == shape.sequences * shape.seq &&
+              qkv.size(1) == shape.width() && shape.heads % shape.kv_heads == 0,
+          "query, key and value of whole sequences");
+}
+
+// What profilers are told: multiplications of q k^T without the mask.
+double scores_of(const AttentionShape& shape) {
+  return static_cast<double>(shape.sequences * shape.heads * shape.head_dim) *
+         static_cast<double>(shape.seq * shape.seq);
+}
+
+// Runs heads(begin, end) over the key/value heads of all sequences.
+template <typename Heads>
+void for_heads(const AttentionShape& shape, const Heads& heads) {
+  const std::int64_t each =
+      shape.heads / shape.kv_heads * shape.seq * shape.seq * shape.head_dim / 8;
+  at::parallel_for(0, shape.sequences * shape.kv_heads, detail::grain_rows(each), heads);
+}
+
+}  // namespace
+
+AttentionResult causal_attention(const at::Tensor& qkv, const AttentionShape& shape) {
+  RECORD_FUNCTION("cuboid::causal_attention", std::vector<c10::IValue>({qkv, scores_of(shape)}));
+  check(qkv, shape);
+  return detail::for_type(qkv, [&]<typename T>() -> AttentionResult {
+    using W = detail::Wide<T>;
+    AttentionResult result{at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options()),
+                           at::empty({shape.sequences, shape.heads, shape.seq},
+                                     qkv.options().dtype(detail::kScalarType<W>))};
+    const detail::AttentionForward<T> work{
+        .shape = shape,
+        .qkv = detail::data<T>(qkv),
+        .output = detail::mutable_data<T>(result.output),
+        .log_sum_exp = detail::mutable_data<W>(result.log_sum_exp)};
+    for_heads(shape,
+              [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end); });
+    return result;
+  });
+}
+
+at::Tensor causal_attention_backward(const at::Tensor& d_output, const at::Tensor& qkv,
+                                     const AttentionResult& forward, const AttentionShape& shape) {
+  RECORD_FUNCTION("cuboid::causal_attention_backward",
+                  std::vector<c10::IValue>({qkv, scores_of(shape)}));
+  check(qkv, shape);
+  at::Tensor d_qkv = at::empty_like(qkv);
+  detail::for_type(qkv, [&]<typename T>() {
+    const detail::AttentionBackward<T> work{
+        .shape = shape,
+        .qkv = detail::data<T>(qkv),
+        .output = detail::data<T>(forward.output),
+        .log_sum_exp = detail::data<detail::Wide<T>>(forward.log_sum_exp),
+        .d_output = detail::data<T>(d_output),
+        .d_qkv = detail::mutable_data<T>(d_qkv)};
+    for_heads(shape, [&](std::int64_t begin, std::int64_t end) {
+      detail::attend_backward(work, begin, end);
+    });
+  });
+  return d_qkv;
+}
+
+}  // namespace cuboid

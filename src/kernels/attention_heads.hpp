@@ -1,0 +1,36 @@
+// Attention on the host, one key/value head of one sequence at a time; src/kernels/attention.cpp
+// divides them over threads.
+#pragma once
+
+#include <cstdint>
+
+#include "cuboid/kernels/attention.hpp"
+#include "cuboid/kernels/math.hpp"
+
+namespace cuboid::detail {
+
+template <typename T>
+struct AttentionForward {
+  AttentionShape shape;
+  const T* qkv;
+  T* output;
+  Wide<T>* log_sum_exp;
+};
+
+template <typename T>
+struct AttentionBackward {
+  AttentionShape shape;
+  const T* qkv;
+  const T* output;
+  const Wide<T>* log_sum_exp;
+  const T* d_output;
+  T* d_qkv;
+};
+
+// Key/value heads [begin, end) of all sequences.
+template <typename T>
+void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end);
+template <typename T>
+void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end);
+
+}  // namespace cuboid::detail
