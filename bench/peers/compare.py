@@ -41,31 +41,34 @@ def busy_share(seconds=0.5):
 
 
 def measure(shape_, dtype, programs, arguments):
-    """One group: (label, processes) -> a list of every round's step times; matrix-product rates; how busy others kept
-    the machine just before each program; and the peers' versions."""
+    """One group: (label, processes) -> a list of every round's step times, and one of their peak memory; matrix-product
+    rates; how busy others kept the machine just before each program; and the peers' versions."""
     rows = [(label, processes) for processes in arguments.processes for label in programs]
     step_ms, rates, busy, versions = {row: [] for row in rows}, [], [], {}
+    memory = {row: [] for row in rows}
     for round_ in range(arguments.rounds):
         for label, processes in rows:
             busy.append(busy_share())
             start = time.monotonic()
             if programs[label] is None:
-                times = run_cuboid(arguments, shape_, dtype, processes)
+                times, peak = run_cuboid(arguments, shape_, dtype, processes)
             else:
                 result = run_peer(programs[label], arguments, shape_, processes)
-                times, versions = result["step_ms"], {"pytorch": result["program"], **versions}
+                times, peak = result["step_ms"], result["peak_memory_bytes"]
+                versions = {"pytorch": result["program"], **versions}
                 # Of one process, which had all threads.
                 rates += [result["matrix_product_gflops"]] if processes == 1 else []
                 if processes > 1:
                     versions["ddp"] = result["backend"]
             step_ms[label, processes].append(times)
+            memory[label, processes].append(peak)
             print(
                 f"compare: {shape_.what}, {dtype}, round {round_ + 1}, {label}, {processes} "
                 f"process{'es' * (processes > 1)}: median {statistics.median(times):.1f} ms "
                 f"({time.monotonic() - start:.0f} s in all)",
                 file=sys.stderr,
             )
-    return step_ms, rates, max(busy), versions
+    return step_ms, memory, rates, max(busy), versions
 
 
 def spread(values):
@@ -80,7 +83,7 @@ def ratio(rounds, others):
     )
 
 
-def summarise(shape_, dtype, step_ms, rates, arguments):
+def summarise(shape_, dtype, step_ms, memory, rates, arguments):
     """The group's rows as dictionaries."""
     median = {
         row: statistics.median(ms for times in rounds for ms in times)
@@ -106,6 +109,8 @@ def summarise(shape_, dtype, step_ms, rates, arguments):
                 "step_ms_median": median[label, processes],
                 "step_ms_max": max(times),
                 "tokens_per_second": tokens_per_second,
+                # Of the largest process, libraries included.
+                "peak_memory_bytes": max(memory[label, processes]),
                 # Above 1: faster than the fastest of the peers with as many processes.
                 "speed_over_best_peer": ratio(rounds, step_ms[best]) if best else None,
                 "speed_over_each_peer": {
@@ -131,7 +136,7 @@ def spread_text(values):
 def print_table(rows):
     print(
         f"{'program':<35} {'processes':>9} {'ms/step min':>11} {'median':>8} {'max':>8} {'tokens/s':>8} "
-        f"{'x best peer (min-max)':>22} {'efficiency (min-max)':>21} {'of product':>10}"
+        f"{'x best peer (min-max)':>22} {'efficiency (min-max)':>21} {'of product':>10} {'peak MiB':>9}"
     )
     group = None
     for row in rows:
@@ -146,7 +151,7 @@ def print_table(rows):
             f"{row['program']:<35} {processes:>9} {row['step_ms_min']:>11.1f} {row['step_ms_median']:>8.1f} "
             f"{row['step_ms_max']:>8.1f} {row['tokens_per_second']:>8.0f} "
             f"{spread_text(row['speed_over_best_peer']):>22} {spread_text(row['scaling_efficiency']):>21} "
-            f"{f'{share:.1%}' if share else '-':>10}"
+            f"{f'{share:.1%}' if share else '-':>10} {row['peak_memory_bytes'] / 2**20:>9.0f}"
         )
 
 
@@ -212,8 +217,8 @@ def main():
         for dtype in arguments.dtypes:
             programs = {k: v for k, v in PROGRAMS[dtype].items() if any(text in k for text in arguments.only)}
             if programs:
-                step_ms, rates, others, of_peer = measure(shape_, dtype, programs, arguments)
-                rows += summarise(shape_, dtype, step_ms, rates, arguments)
+                step_ms, memory, rates, others, of_peer = measure(shape_, dtype, programs, arguments)
+                rows += summarise(shape_, dtype, step_ms, memory, rates, arguments)
                 busy = max(busy, others)
                 versions.update(of_peer)
     if not rows:

@@ -143,7 +143,7 @@ def random_tokens(vocabulary, count):
 
 
 def run_cuboid(arguments, shape_, dtype, processes):
-    """Every step's time, by the launcher, which gives each rank its share of the cores."""
+    """Every step's time and the largest rank's peak memory, by the launcher, which gives each rank its share of the cores."""
     output = os.path.join(WORK, "output")
     shutil.rmtree(output, ignore_errors=True)
     steps = shape_.warmup + shape_.steps
@@ -165,10 +165,12 @@ def run_cuboid(arguments, shape_, dtype, processes):
     run([launcher, *option_list(shape_.options_of(processes)), *option_list(more)], environment)
     with open(os.path.join(output, "metrics.jsonl"), encoding="utf-8") as file:
         step_ms = [line["step_ms"] for line in map(json.loads, file) if "step_ms" in line]
+    with open(os.path.join(output, "step_times.json"), encoding="utf-8") as file:
+        memory = max(rank["peak_memory_bytes"] for rank in json.load(file)["ranks"])
     shutil.rmtree(output)
     if len(step_ms) != steps:
         sys.exit(f"compare: metrics.jsonl of {arguments.program} has {len(step_ms)} steps, not {steps}")
-    return step_ms[shape_.warmup :]
+    return step_ms[shape_.warmup :], memory
 
 
 def run_python(words, arguments, processes):

@@ -17,6 +17,7 @@ activations in bf16 with fp32 master weights, gradients and moments, what `cuboi
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import time
@@ -257,6 +258,13 @@ def join(args):
     dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
 
 
+def peak_memory(device):
+    """In bytes: the largest resident size of this process, or what its tensors took of the GPU's memory at most."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def parse():
     parser = argparse.ArgumentParser(description="Time GPT-2 training in PyTorch.")
     parser.add_argument("--hidden-size", type=int, default=128)
@@ -293,6 +301,7 @@ def main():
         loss = trainer.step(tokens, targets)
         times.append(1e3 * (time.perf_counter() - start))
     times = times[args.warmup :]
+    peak = peak_memory(args.device)  # before the products below
     processes = dist.get_world_size() if dist.is_initialized() else 1
     rate = matrix_product_rate(torch.float32 if args.dtype == "fp32" else torch.bfloat16, args.device)
     rate *= processes
@@ -306,6 +315,7 @@ def main():
         "dtype": args.dtype,
         "threads": args.threads,
         "steps": args.steps,
+        "peak_memory_bytes": peak,
         "step_ms_min": min(times),
         "step_ms_median": statistics.median(times),
         "step_ms_mean": statistics.fmean(times),

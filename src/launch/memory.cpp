@@ -1,5 +1,7 @@
 #include "cuboid/launch/memory.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -53,6 +55,12 @@ std::int64_t least_left(const std::string& mount, std::string path, bool is_seco
 }
 
 }  // namespace
+
+double peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024.0;
+}
 
 std::int64_t available_memory(const std::string& root) {
   std::int64_t least = number_after(root + "/proc/meminfo", "MemAvailable:") * 1024;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cuboid/base/text.hpp"
+#include "cuboid/launch/memory.hpp"
 #include "cuboid/pipeline/schedule.hpp"
 
 namespace cuboid {
@@ -151,6 +152,9 @@ StepTimeReport gather_step_times(const StepTimes& times, const GridShape& shape,
   PartTimes mine = times.mean_ms();
   const std::span<double> all(report.ms.front().data(), report.ms.size() * kNumStepParts);
   control.all_gather(buffer_of(std::span<double>(mine)), buffer_of(all));
+  double memory = peak_resident_bytes();
+  report.peak_memory_bytes.resize(report.ms.size());
+  control.all_gather(buffer_of(memory), buffer_of(std::span(report.peak_memory_bytes)));
   return report;
 }
 
@@ -207,6 +211,7 @@ std::string step_time_json(const StepTimeReport& report, const StepSpeed& speed)
                      {"dp", at.dp},
                      {"tp", at.tp},
                      {"pp", at.pp},
+                     {"peak_memory_bytes", report.peak_memory_bytes[rank]},
                      {"ms", json_of(report.ms[rank])}});
   }
   nlohmann::ordered_json object = {{"steps", report.num_steps},

@@ -1,7 +1,5 @@
 #include "cuboid/trainer/trainer.hpp"
 
-#include <sys/resource.h>
-
 #include <array>
 #include <cmath>
 #include <span>
@@ -11,6 +9,7 @@
 #include "cuboid/base/text.hpp"
 #include "cuboid/base/timer.hpp"
 #include "cuboid/config/model_size.hpp"
+#include "cuboid/launch/memory.hpp"
 #include "cuboid/launch/stop_signal.hpp"
 #include "cuboid/trainer/batches.hpp"
 
@@ -23,13 +22,6 @@ constexpr const char* kTimeLimit = "the time limit";
 // MB/s, which is slow for any disk, and a second.
 double first_guess_of_save_seconds(const ModelConfig& model) {
   return 12.0 * static_cast<double>(num_parameters(model)) / 100e6 + 1.0;
-}
-
-// Largest resident size of this process so far.
-double peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024.0;
 }
 
 const Batch& next_batch(BatchLoader& loader, StepRecorder& recorder) {

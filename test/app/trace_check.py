@@ -64,6 +64,8 @@ def main():
     for event in events:
         if event["ph"] == "X":
             by_rank[event["pid"]].append(event)
+    peaks = [rank["peak_memory_bytes"] for rank in times["ranks"]]
+    say(all(2**25 < peak < 2**35 for peak in peaks), "every rank's memory", peaks)
     say(sorted(by_rank) == list(range(ranks)), "a process for each rank", sorted(by_rank))
     for rank, slices in sorted(by_rank.items()):
         traced = self_times(slices)

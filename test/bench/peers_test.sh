@@ -35,6 +35,7 @@ rows = {(row["program"], row["processes"]): row for row in json.load(open(sys.ar
 assert list(rows) == [("cuboid", 1), ("pytorch eager", 1), ("cuboid", 2), ("pytorch eager, DDP", 2)], list(rows)
 for row in rows.values():
     assert [len(times) for times in row["step_ms"]] == [4] and row["threads_of_each"] * row["processes"] == 2, row
+    assert 2**25 < row["peak_memory_bytes"] < 2**35, row
     assert abs(row["tokens_per_second"] - 64e3 / row["step_ms_median"]) < 1e-6 * row["tokens_per_second"], row
 CHECK
 

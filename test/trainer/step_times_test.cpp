@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cuboid/collective/mpi_communicator.hpp"
@@ -30,6 +31,7 @@ StepTimeReport two_stages() {
           .first_step = 3,
           .num_microbatches = 4,
           .ms = {{100, 200, 60, 0, 0, 10, 1, 2}, {100, 240, 16, 0, 0, 14, 1, 2}},
+          .peak_memory_bytes = {3e9, 2e9},
           .hosts = {.names = {"n1", "n2"}, .share_cores = false}};
 }
 
@@ -60,6 +62,9 @@ TEST(StepTimes, EveryRankKnowsAllRanksTimes) {
     EXPECT_NEAR(report.ms[static_cast<std::size_t>(rank)][1], 20.0 * (rank + 1), 1e-9);
   }
   EXPECT_EQ(report.slowest_rank(), control.size() - 1);
+  ASSERT_EQ(report.peak_memory_bytes.size(), report.ms.size());
+  EXPECT_GT(*std::min_element(report.peak_memory_bytes.begin(), report.peak_memory_bytes.end()),
+            1e6);
 }
 
 TEST(StepTimes, FiguresOfARun) {
@@ -110,6 +115,7 @@ TEST(StepTimes, TheFileForPrograms) {
   EXPECT_EQ(json["parts"]["backward"]["slowest_host"], "n2");
   EXPECT_EQ(json["bubble"]["theory"], bubble_fraction(2, 4));
   EXPECT_EQ(json["ranks"][1]["pp"], 1);
+  EXPECT_EQ(json["ranks"][1]["peak_memory_bytes"], 2e9);
   EXPECT_EQ(json["ranks"][1]["ms"]["optimizer"], 14);
 }
 

@@ -1,4 +1,4 @@
-// How much memory there is to take.
+// How much memory there is to take, and how much was taken.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +10,8 @@ namespace cuboid {
 // that is less, what the limit of this process's control group (a batch job's) leaves. `root` comes
 // before /proc and /sys, for tests. 0 where the system does not say.
 std::int64_t available_memory(const std::string& root = "");
+
+// Largest resident size of this process so far, in bytes: libraries and shared memory included.
+double peak_resident_bytes();
 
 }  // namespace cuboid
