@@ -9,10 +9,8 @@
 
 namespace cuboid::detail {
 
-// A bf16 number in memory.
-struct Bfloat16 {
-  std::uint16_t bits;
-};
+// The bits of a bf16 number in memory. Not a struct: g++ 12 makes no vectors of those.
+enum class Bfloat16 : std::uint16_t {};
 
 // What a type is computed in.
 template <typename T>
@@ -25,7 +23,7 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
   return x;
 }
 [[gnu::always_inline]] inline float widen(Bfloat16 x) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
 }
 
 // Rounds to the nearest, ties to even; a NaN stays one.
@@ -36,7 +34,7 @@ template <typename T>
     const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
     const std::uint32_t quiet_nan = bits | 0x400000U;
     const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
-    return {static_cast<std::uint16_t>((is_nan ? quiet_nan : rounded) >> 16)};
+    return static_cast<Bfloat16>((is_nan ? quiet_nan : rounded) >> 16);
   } else {
     return x;
   }
