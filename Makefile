@@ -170,7 +170,7 @@ $(B)/lib/libcuboid.a: $(call objects,$(addprefix src/,$(filter-out app,$(MODULES
 
 bin/cuboid: $(B)/bin/cuboid FORCE
 	@mkdir -p bin
-	@cmp -s $< $@ || cp $< $@
+	@cmp -s $< $@ || cp --remove-destination $< $@
 $(B)/bin/cuboid: $(B)/src/app/main.cpp.o $(call archives,app)
 	@mkdir -p $(@D)
 	$(call link)
