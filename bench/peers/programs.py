@@ -142,35 +142,43 @@ def random_tokens(vocabulary, count):
     return folder
 
 
-def run_cuboid(arguments, shape_, dtype, processes):
-    """Every step's time and the largest rank's peak memory, by the launcher, which gives each rank its share of the cores."""
+def train(program, ranks, threads, options):
+    """Every step's time, and what step_times.json says, of a run by the launcher, which gives each rank its share of the
+    cores and `threads`. options: by name, without data and folder; max-steps among them."""
     output = os.path.join(WORK, "output")
     shutil.rmtree(output, ignore_errors=True)
-    steps = shape_.warmup + shape_.steps
+    steps = options["max-steps"]
+    batch = options.get("global-batch-size", ranks * options["micro-batch-size"])
+    tokens = batch * options["seq-length"] * steps
     more = {
-        "dtype": dtype,
-        "max-steps": steps,
         "log-interval": steps,
         "eval-steps": 0,
-        "device": arguments.device,
-        "data-dir": random_tokens(shape_.options["vocab-size"], max(shape_.tokens * steps, 4096)),
+        "data-dir": random_tokens(options["vocab-size"], max(tokens, 4096)),
         "output-dir": output,
     }
-    environment = {
-        "CUBOID": arguments.program,
-        "NPROC_PER_NODE": str(processes),
-        "NUM_THREADS": str(arguments.threads // processes),
-    }
+    environment = {"CUBOID": program, "NPROC_PER_NODE": str(ranks), "NUM_THREADS": str(threads)}
     launcher = os.path.join(ROOT, "jobs", "launch_pretrain.sh")
-    run([launcher, *option_list(shape_.options_of(processes)), *option_list(more)], environment)
+    run([launcher, *option_list({**options, **more})], environment)
     with open(os.path.join(output, "metrics.jsonl"), encoding="utf-8") as file:
         step_ms = [line["step_ms"] for line in map(json.loads, file) if "step_ms" in line]
     with open(os.path.join(output, "step_times.json"), encoding="utf-8") as file:
-        memory = max(rank["peak_memory_bytes"] for rank in json.load(file)["ranks"])
+        times = json.load(file)
     shutil.rmtree(output)
     if len(step_ms) != steps:
-        sys.exit(f"compare: metrics.jsonl of {arguments.program} has {len(step_ms)} steps, not {steps}")
-    return step_ms[shape_.warmup :], memory
+        sys.exit(f"compare: metrics.jsonl of {program} has {len(step_ms)} steps, not {steps}")
+    return step_ms, times
+
+
+def run_cuboid(arguments, shape_, dtype, processes):
+    """Every timed step's time and the largest rank's peak memory, of data-parallel ranks."""
+    options = {
+        **shape_.options_of(processes),
+        "dtype": dtype,
+        "max-steps": shape_.warmup + shape_.steps,
+        "device": arguments.device,
+    }
+    step_ms, times = train(arguments.program, processes, arguments.threads // processes, options)
+    return step_ms[shape_.warmup :], max(rank["peak_memory_bytes"] for rank in times["ranks"])
 
 
 def run_python(words, arguments, processes):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 360
 # bench/peers/compare.py on a tiny model: DDP's gradients against one process, one and two processes in turns, ratios derived again.
 # shellcheck source=test/app/lib.sh disable=SC2015
 source test/app/lib.sh
@@ -41,6 +41,30 @@ CHECK
 
 # ---- Turns and ratios, with programs that take times of their own
 python3 -B test/bench/peers_check.py >"$work/wrong" 2>&1 && ok || fail "turns and ratios" "$(cat "$work/wrong")"
+# ---- The same cores on other grids
+grids() { python3 -B bench/peers/grids.py --program "$program" --shape tiny --threads 2 --rounds 2 --warmup 1 --output "$work/grids.json" "$@" >"$work/out" 2>"$work/err" </dev/null; }
+grids --steps 3 --micro-batches 4 && ok || fail "grids" "$(tail -n 20 "$work/err")"
+python3 - "$work/grids.json" >"$work/wrong" 2>&1 <<'CHECK' && ok || fail "grids: what was measured" "$(cat "$work/wrong")"
+import json, statistics, sys
+rows = {row["grid"]: row for row in json.load(open(sys.argv[1]))["rows"]}
+assert list(rows) == ["1x1x1", "2x1x1", "1x2x1", "1x1x2"], list(rows)
+middles = {grid: [statistics.median(times) for times in row["step_ms"]] for grid, row in rows.items()}
+for grid, row in rows.items():
+    assert [len(times) for times in row["step_ms"]] == [3, 3] and row["ranks"] * row["threads_of_each"] == 2, row
+    assert abs(row["tokens_per_second"] - 4 * 64e3 / statistics.median(middles[grid])) < 1e-6 * row["tokens_per_second"], row
+    wanted = statistics.median(one / mine for one, mine in zip(middles["1x1x1"], middles[grid]))
+    assert abs(row["speed_over_one_process"]["median"] - wanted) < 1e-9, row
+waits = {"1x1x1": (), "2x1x1": ("dp_wait",), "1x2x1": ("tp_wait",), "1x1x2": ("p2p_wait",)}
+for grid, row in rows.items():
+    assert tuple(part for part, share in row["share_of_step"].items() if share > 0) == waits[grid], row
+CHECK
+rc=0
+grids --grids 2x2 || rc=$?
+((rc == 2)) && grep -qF "'2x2' is not a grid; legal: DPxTPxPP" "$work/err" && ok || fail "a grid of two sizes" "exit $rc" "$(cat "$work/err")"
+rc=0
+grids --grids 3x1x1 || rc=$?
+((rc == 2)) && grep -qF "3 ranks do not share out --threads 2" "$work/err" && ok || fail "too many ranks" "exit $rc" "$(cat "$work/err")"
+
 # A process that fails: the others end, and its words are shown.
 python3 -B - >"$work/wrong" 2>&1 <<'CHECK'
 import sys
