@@ -49,7 +49,7 @@ template <typename Isa, typename W>
     W sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t j = 0; j < count; ++j) {
-      const W e = exp(row[j] - maximum);
+      const W e = exp_of_negative(row[j] - maximum);
       row[j] = e;
       sum += e;
     }
@@ -188,7 +188,7 @@ template <typename Isa, typename T>
             const W top = i < shape.seq ? lse[i] : W(0);
 #pragma omp simd
             for (std::int64_t j = 0; j < count; ++j) {
-              const W weight = exp(p[j] - top);
+              const W weight = exp_of_negative(p[j] - top);
               p[j] = weight;
               ds[j] = weight * (ds[j] - delta);
             }

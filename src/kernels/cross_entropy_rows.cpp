@@ -25,7 +25,7 @@ struct Scan {
   // The maximum becomes that of all blocks so far.
   [[gnu::always_inline]] void raise(W block_maximum) {
     if (!(block_maximum > maximum)) return;
-    sum *= static_cast<double>(exp(maximum - block_maximum));
+    sum *= static_cast<double>(exp_of_negative(maximum - block_maximum));
     maximum = block_maximum;
   }
   // What is subtracted: where all is -infinity yet, a number, so that exp gives 0 and not NaN.
@@ -56,7 +56,7 @@ template <typename T>
     const W maximum = all.offset();
     W sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < size; ++i) sum += exp(widen(block[i]) - maximum);
+    for (std::int64_t i = 0; i < size; ++i) sum += exp_of_negative(widen(block[i]) - maximum);
     all.sum += static_cast<double>(sum);
   }
   return all;
@@ -79,7 +79,7 @@ template <typename T>
     W sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t i = 0; i < size; ++i) {
-      const W value = exp(widen(block[i]) - maximum);
+      const W value = exp_of_negative(widen(block[i]) - maximum);
       kept[i] = value;
       sum += value;
     }
@@ -97,7 +97,7 @@ template <typename T>
     const std::int64_t size = std::min(kBlock, count - first);
     T* block = row + first;
     const W* kept = exponentials + first;
-    const W factor = exp(maxima[first / kBlock] - all.maximum) *
+    const W factor = exp_of_negative(maxima[first / kBlock] - all.maximum) *
                      static_cast<W>(static_cast<double>(scale) / all.sum);
 #pragma omp simd
     for (std::int64_t i = 0; i < size; ++i) block[i] = narrow<T>(kept[i] * factor);
@@ -131,10 +131,10 @@ CUBOID_CLONES void make_gradient_rows(const LogitRows<T>& rows, const Wide<T>* m
     const W factor = scale / sum[token];
     const std::int64_t target = rows.targets[token] - rows.first_row;
     const bool is_here = target >= 0 && target < rows.num_rows;
-    const W of_target = is_here ? exp(widen(row[target]) - top) * factor : W(0);
+    const W of_target = is_here ? exp_of_negative(widen(row[target]) - top) * factor : W(0);
 #pragma omp simd
     for (std::int64_t i = 0; i < rows.num_rows; ++i) {
-      row[i] = narrow<T>(exp(widen(row[i]) - top) * factor);
+      row[i] = narrow<T>(exp_of_negative(widen(row[i]) - top) * factor);
     }
     if (is_here) row[target] = narrow<T>(of_target - scale);
     std::fill(row + rows.num_rows, row + rows.columns, T(0));
@@ -169,7 +169,7 @@ CUBOID_CLONES void lose_rows(const LogitRows<T>& rows, Wide<T> scale, double* lo
         kept = wide.get();
       }
       all = scan_and_keep(row, rows.num_rows, kept, maxima.get());
-      const W of_target = kept[target] * exp(maxima[target / kBlock] - all.maximum) *
+      const W of_target = kept[target] * exp_of_negative(maxima[target / kBlock] - all.maximum) *
                           static_cast<W>(static_cast<double>(scale) / all.sum);
       scale_row(row, rows.num_rows, kept, maxima.get(), all, scale);
       row[target] = narrow<T>(of_target - scale);

@@ -23,6 +23,9 @@ void map_plain(const std::vector<float>& x, std::vector<float>& y, Function func
 CUBOID_CLONES void map_exp(const float* x, float* y, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) y[i] = detail::exp(x[i]);
 }
+CUBOID_CLONES void map_exp_of_negative(const float* x, float* y, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = detail::exp_of_negative(x[i]);
+}
 CUBOID_CLONES void map_gelu(const float* x, float* y, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) y[i] = detail::gelu(x[i]);
 }
@@ -67,6 +70,22 @@ TEST(Math, ExponentialIsWithinOneUnitOfTheLastPlace) {
   EXPECT_LE(worst_exp(x, y), 1.1);
   map_exp(x.data(), y.data(), x.size());
   EXPECT_LE(worst_exp(x, y), 1.1);
+}
+
+TEST(Math, ExponentialOfNegativesHasNoSubnormals) {
+  std::vector<float> x = numbers();
+  std::erase_if(x, [](float value) { return value > 0.0F; });
+  std::vector<float> plain(x.size());
+  std::vector<float> vectors(x.size());
+  map_plain(x, plain, [](float value) { return detail::exp_of_negative(value); });
+  map_exp_of_negative(x.data(), vectors.data(), x.size());
+  for (const std::vector<float>& y : {plain, vectors}) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double want = std::exp(static_cast<double>(x[i]));
+      const bool is_subnormal = want < 0x1p-126;
+      ASSERT_LE(ulps(y[i], is_subnormal && y[i] == 0.0F ? 0.0 : want), 1.1) << x[i];
+    }
+  }
 }
 
 struct Exact {

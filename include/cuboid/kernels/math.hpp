@@ -40,13 +40,12 @@ template <typename T>
   }
 }
 
-// e^x to 1 unit in the last place (test/kernels/math_test.cpp), down to the smallest subnormal
-// number and up to infinity: 2^n e^r with |r| <= ln(2) / 2, and the polynomial of Cephes' expf.
-[[gnu::always_inline]] inline float exp(float x) {
-  constexpr float kHighest = 89.0F;  // infinite from here
-  constexpr float kLowest = -104.0F;
-  x = x > kHighest ? kHighest : x;  // a NaN passes both
-  x = x < kLowest ? kLowest : x;
+// e^x = 2^n e^r with |r| <= ln(2) / 2, and the polynomial of Cephes' expf for e^r.
+struct Exponential {
+  std::int32_t n;
+  float e_r;
+};
+[[gnu::always_inline]] inline Exponential exp_parts(float x) {
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: the sum has no room for a fraction
   const float shifted = x * 1.44269504F + kRound;
   const float n = shifted - kRound;
@@ -58,17 +57,38 @@ template <typename T>
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
-  const float e_r = (p * (r * r) + r) + 1.0F;
+  return {std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound),
+          (p * (r * r) + r) + 1.0F};
+}
+// 2^n, -127 < n < 128
+[[gnu::always_inline]] inline float power_of_2(std::int32_t n) {
+  return std::bit_cast<float>((n + 127) << 23);
+}
+
+// e^x to 1 unit in the last place (test/kernels/math_test.cpp), down to the smallest subnormal
+// number and up to infinity.
+[[gnu::always_inline]] inline float exp(float x) {
+  constexpr float kHighest = 89.0F;  // infinite from here
+  constexpr float kLowest = -104.0F;
+  x = x > kHighest ? kHighest : x;  // a NaN passes both
+  x = x < kLowest ? kLowest : x;
+  const Exponential parts = exp_parts(x);
   // Two factors: 2^n itself may lie outside of the normal numbers.
-  const std::int32_t whole =
-      std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
-  const std::int32_t half = whole >> 1;
-  constexpr std::int32_t kBias = 127;
-  constexpr std::int32_t kMantissaBits = 23;
-  return e_r * std::bit_cast<float>((half + kBias) << kMantissaBits) *
-         std::bit_cast<float>((whole - half + kBias) << kMantissaBits);
+  const std::int32_t half = parts.n >> 1;
+  return parts.e_r * power_of_2(half) * power_of_2(parts.n - half);
 }
 [[gnu::always_inline]] inline double exp(double x) {
+  return std::exp(x);
+}
+
+// The same for x <= 0 (or NaN) with less work: what would be subnormal is 0. For softmax.
+[[gnu::always_inline]] inline float exp_of_negative(float x) {
+  constexpr float kLowest = -87.33654F;
+  const Exponential parts = exp_parts(x < kLowest ? kLowest : x);
+  const float y = parts.e_r * power_of_2(parts.n);
+  return x < kLowest ? 0.0F : y;
+}
+[[gnu::always_inline]] inline double exp_of_negative(double x) {
   return std::exp(x);
 }
 
