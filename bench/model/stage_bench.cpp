@@ -43,14 +43,15 @@ void block(benchmark::State& state, const Shape& shape, bool backward, at::Scala
   store.allocate(type, world().processor().device, 1);
   const at::Tensor x = random_tensor({shape.tokens(), shape.model.hidden_size}, type);
   Block::Saved saved;
-  (void)subject.forward(x, 0.0, {}, saved);
+  (void)subject.forward({.stream = x}, 0.0, {}, saved);
   const Times times = measure(state, {.action = [&] {
                                 if (backward) {
                                   store.reset_gradients();
-                                  (void)subject.backward(x, 0.0, {}, saved);
+                                  // The gradient is used up, so each call gets its own.
+                                  (void)subject.backward(x.clone(), 0.0, {}, saved, nullptr);
                                 } else {
                                   Block::Saved again;
-                                  (void)subject.forward(x, 0.0, {}, again);
+                                  (void)subject.forward({.stream = x}, 0.0, {}, again).sum();
                                 }
                               }});
   set_rate(state, times, "FLOP", block_flops(shape, backward), product_limit(type));

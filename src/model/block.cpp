@@ -1,8 +1,10 @@
 #include "cuboid/model/block.hpp"
 
-#include <ATen/ops/add.h>
 #include <ATen/ops/clone.h>
 
+#include <utility>
+
+#include "cuboid/kernels/activation.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -10,11 +12,6 @@ namespace {
 
 std::string layer_name(std::int64_t layer, const char* part) {
   return "layers." + std::to_string(layer) + "." + part;
-}
-
-// y + x; y is used up. What lies in the workspace of tensor parallelism moves out of it.
-at::Tensor add_residual(const at::Tensor& y, const at::Tensor& x, const Communicator& tp) {
-  return reduces_in_workspace(tp, y) ? at::add(y, x) : y.add_(x);
 }
 
 }  // namespace
@@ -29,37 +26,56 @@ Block::Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std
       mlp_norm_(store, model, layer_name(layer, "mlp_norm")),
       mlp_(store, tp, model, layer_name(layer, "mlp")) {}
 
-at::Tensor Block::forward(const at::Tensor& x, double dropout, DropoutKey key, Saved& saved) const {
-  saved.input = x;
-  saved.attention_input = attention_norm_.forward(x, saved.attention_norm);
-  at::Tensor y = attention_.forward(saved.attention_input, saved.attention);
-  key.site = attention_site_;
-  apply_dropout_(y, dropout, seq_length_, key);
-  y = add_residual(y, x, tp_);
-  saved.middle = y;
-  saved.mlp_input = mlp_norm_.forward(y, saved.mlp_norm);
-  at::Tensor z = mlp_.forward(saved.mlp_input, saved.mlp);
-  key.site = mlp_site_;
-  apply_dropout_(z, dropout, seq_length_, key);
-  return add_residual(z, y, tp_);
+// A bias is dropped with what it was added to, so it cannot wait for the norm then.
+Residual Block::add_later(const at::Tensor& stream, at::Tensor delta, const Weight* bias,
+                          double dropout, const DropoutKey& key) const {
+  if (dropout > 0.0) {
+    if (bias != nullptr) delta.add_(bias->value);
+    apply_dropout_(delta, dropout, seq_length_, key);
+    bias = nullptr;
+  }
+  // The workspace of tensor parallelism is used again: the sum moves out of it.
+  const SumMemory memory = reduces_in_workspace(tp_, delta) ? SumMemory::kNew : SumMemory::kDelta;
+  return {.stream = stream, .delta = std::move(delta), .bias = bias, .memory = memory};
 }
 
-at::Tensor Block::backward(const at::Tensor& dz, double dropout, DropoutKey key,
-                           const Saved& saved) {
+Residual Block::forward(const Residual& x, double dropout, DropoutKey key, Saved& saved) const {
+  saved.attention_input = attention_norm_.forward(x, saved.attention_norm);
+  key.site = attention_site_;
+  const Residual y = add_later(saved.attention_norm.sum,
+                               attention_.forward(saved.attention_input, saved.attention),
+                               attention_.output_bias(), dropout, key);
+  saved.mlp_input = mlp_norm_.forward(y, saved.mlp_norm);
+  key.site = mlp_site_;
+  return add_later(saved.mlp_norm.sum, mlp_.forward(saved.mlp_input, saved.mlp), mlp_.output_bias(),
+                   dropout, key);
+}
+
+Weight* Block::pending_bias(double dropout) const {
+  return dropout > 0.0 ? nullptr : mlp_.output_bias();
+}
+
+at::Tensor Block::backward(const at::Tensor& dz, double dropout, DropoutKey key, Saved saved,
+                           Weight* previous) {
   // Dropout's gradient is dropout with the same mask; the residual branch keeps dz itself.
-  const auto through_dropout = [&](const at::Tensor& gradient, std::uint32_t site) {
+  const auto through_dropout = [&](const at::Tensor& gradient, std::uint32_t site, Weight* bias) {
     if (dropout == 0.0) return gradient;
     key.site = site;
     at::Tensor masked = gradient.clone();
     apply_dropout_(masked, dropout, seq_length_, key);
+    add_column_sums(masked, contribution_to(bias));
     return masked;
   };
-  const at::Tensor d_mlp_input =
-      mlp_.backward(through_dropout(dz, mlp_site_), saved.mlp_input, saved.mlp);
-  at::Tensor dy = mlp_norm_.backward(d_mlp_input, saved.middle, saved.mlp_norm).add_(dz);
-  const at::Tensor d_attention_input = attention_.backward(through_dropout(dy, attention_site_),
-                                                           saved.attention_input, saved.attention);
-  return attention_norm_.backward(d_attention_input, saved.input, saved.attention_norm).add_(dy);
+  at::Tensor through = mlp_.backward(through_dropout(dz, mlp_site_, mlp_.output_bias()),
+                                     saved.mlp_input, std::move(saved.mlp));
+  saved.mlp_input.reset();
+  const at::Tensor dy = mlp_norm_.backward(through, saved.mlp_norm, dz,
+                                           dropout > 0.0 ? nullptr : attention_.output_bias());
+  through.reset();
+  saved.mlp_norm = {};
+  through = attention_.backward(through_dropout(dy, attention_site_, attention_.output_bias()),
+                                saved.attention_input, saved.attention);
+  return attention_norm_.backward(through, saved.attention_norm, dy, previous);
 }
 
 }  // namespace cuboid

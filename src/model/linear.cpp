@@ -2,10 +2,10 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/sum.h>
 
 #include <cmath>
 
+#include "cuboid/kernels/activation.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -16,8 +16,9 @@ double residual_init_std(const ModelConfig& model) {
 
 ColumnParallelLinear::ColumnParallelLinear(WeightStore& store, Communicator& tp,
                                            std::span<const LinearPart> parts,
-                                           std::int64_t in_features, bool bias, double init_std)
-    : tp_(tp) {
+                                           std::int64_t in_features, bool bias, double init_std,
+                                           BiasBy bias_by)
+    : tp_(tp), bias_by_(bias_by) {
   std::vector<LogicalParameter> weights;
   std::vector<LogicalParameter> biases;
   for (const LinearPart& part : parts) {
@@ -38,7 +39,8 @@ ColumnParallelLinear::ColumnParallelLinear(WeightStore& store, Communicator& tp,
 
 at::Tensor ColumnParallelLinear::forward(const at::Tensor& x) const {
   const at::Tensor weight_t = weight_->value.t();
-  return bias_ != nullptr ? at::addmm(bias_->value, x, weight_t) : at::mm(x, weight_t);
+  if (bias_ == nullptr || bias_by_ == BiasBy::kCaller) return at::mm(x, weight_t);
+  return at::addmm(bias_->value, x, weight_t);
 }
 
 at::Tensor ColumnParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
@@ -46,7 +48,7 @@ at::Tensor ColumnParallelLinear::backward(const at::Tensor& dy, const at::Tensor
   at::mm_out(dx, dy, weight_->value);
   const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
   weight_->accumulate_product(dy, x);
-  if (bias_ != nullptr) bias_->accumulate(at::sum(dy, 0));
+  if (bias_by_ == BiasBy::kLayer) add_column_sums(dy, contribution_to(bias_));
   sum->wait();
   return dx;
 }
@@ -66,20 +68,14 @@ RowParallelLinear::RowParallelLinear(WeightStore& store, Communicator& tp, const
 
 at::Tensor RowParallelLinear::forward(const at::Tensor& x) const {
   const at::Tensor weight_t = weight_->value.t();
-  // The first rank adds the bias to its partial sum: no pass over y for it alone.
   at::Tensor y = empty_to_reduce(tp_, {x.size(0), weight_t.size(1)}, x.options());
-  if (bias_ != nullptr && tp_.rank() == 0) {
-    at::addmm_out(y, bias_->value, x, weight_t);
-  } else {
-    at::mm_out(y, x, weight_t);
-  }
+  at::mm_out(y, x, weight_t);
   tp_.all_reduce(buffer_of(y));
   return y;
 }
 
 at::Tensor RowParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
   weight_->accumulate_product(dy, x);
-  if (bias_ != nullptr) bias_->accumulate(at::sum(dy, 0));
   return at::mm(dy, weight_->value);
 }
 

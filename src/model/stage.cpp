@@ -1,6 +1,9 @@
 #include "cuboid/model/stage.hpp"
 
+#include <utility>
+
 #include "cuboid/base/error.hpp"
+#include "cuboid/kernels/activation.hpp"
 
 namespace cuboid {
 
@@ -62,12 +65,12 @@ DropoutKey Stage::dropout_key(int micro_batch) const {
           .first_sample = micro_batches_.at(static_cast<std::size_t>(micro_batch)).first_sample};
 }
 
-at::Tensor Stage::embed_and_run_blocks(int micro_batch, const at::Tensor& input, Saved& saved) {
+Residual Stage::embed_and_run_blocks(int micro_batch, const at::Tensor& input, Saved& saved) {
   const DropoutKey key = dropout_key(micro_batch);
-  at::Tensor x = input;
+  Residual x{.stream = input};
   if (embedding_) {
-    x = embedding_->forward(micro_batches_[static_cast<std::size_t>(micro_batch)].tokens);
-    apply_dropout_(x, dropout(), model_.seq_length, key);
+    x.stream = embedding_->forward(micro_batches_[static_cast<std::size_t>(micro_batch)].tokens);
+    apply_dropout_(x.stream, dropout(), model_.seq_length, key);
   }
   saved.blocks.resize(blocks_.size());
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -80,18 +83,20 @@ at::Tensor Stage::embed_and_run_blocks(int micro_batch, const at::Tensor& input,
 
 at::Tensor Stage::forward(int micro_batch, const at::Tensor& input) {
   Saved saved;
-  at::Tensor x = embed_and_run_blocks(micro_batch, input, saved);
+  Residual x = embed_and_run_blocks(micro_batch, input, saved);
+  at::Tensor output;
   if (head_) {
-    saved.final_input = x;
     saved.head_input = final_norm_->forward(x, saved.final_norm);
+    x = {};
     const auto& targets = micro_batches_[static_cast<std::size_t>(micro_batch)].targets;
     CrossEntropy loss = head_->loss(saved.head_input, targets, loss_scale_);
     loss_sum_ = loss_sum_.defined() ? loss_sum_.add_(loss.loss_sum) : loss.loss_sum;
     saved.d_logits = std::move(loss.gradient);
-    x.reset();
+  } else {
+    output = x.sum();
   }
   if (loss_scale_ != 0.0) saved_[micro_batch] = std::move(saved);
-  return x;
+  return output;
 }
 
 at::Tensor Stage::backward(int micro_batch, const at::Tensor& gradient, bool is_last) {
@@ -104,12 +109,15 @@ at::Tensor Stage::backward(int micro_batch, const at::Tensor& gradient, bool is_
   if (head_) {
     dx = head_->backward(saved.d_logits, saved.head_input);
     saved.d_logits.reset();
-    dx = final_norm_->backward(dx, saved.final_input, saved.final_norm);
+    dx = final_norm_->backward(dx, saved.final_norm, {}, pending_bias(blocks_.size()));
+    saved.final_norm = {};
+    saved.head_input.reset();
     announce(is_last, block_begin_.back(), store_.weights().size());
+  } else {
+    add_column_sums(dx, contribution_to(pending_bias(blocks_.size())));
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    dx = blocks_[i]->backward(dx, dropout(), key, saved.blocks[i]);
-    saved.blocks[i] = {};
+    dx = blocks_[i]->backward(dx, dropout(), key, std::move(saved.blocks[i]), pending_bias(i));
     announce(is_last, block_begin_[i], block_begin_[i + 1]);
   }
   if (!embedding_) return dx;
@@ -117,6 +125,10 @@ at::Tensor Stage::backward(int micro_batch, const at::Tensor& gradient, bool is_
   embedding_->backward(dx, micro_batches_[static_cast<std::size_t>(micro_batch)].tokens);
   announce(is_last, 0, block_begin_.front());
   return {};
+}
+
+Weight* Stage::pending_bias(std::size_t num_blocks) const {
+  return num_blocks > 0 ? blocks_[num_blocks - 1]->pending_bias(dropout()) : nullptr;
 }
 
 void Stage::announce(bool is_last, std::size_t first, std::size_t last) {
@@ -127,7 +139,7 @@ void Stage::announce(bool is_last, std::size_t first, std::size_t last) {
 at::Tensor Stage::logits(int micro_batch, const at::Tensor& input) {
   require(head_.has_value(), "logits are the last stage's");
   Saved saved;
-  const at::Tensor x = embed_and_run_blocks(micro_batch, input, saved);
+  const Residual x = embed_and_run_blocks(micro_batch, input, saved);
   Norm::Saved unused;
   const at::Tensor all = head_->logits(final_norm_->forward(x, unused));
   return all.narrow(1, 0, head_->num_logits());

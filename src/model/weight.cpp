@@ -76,6 +76,12 @@ void Weight::accumulate(const at::Tensor& g) {
   fresh = false;
 }
 
+GradientTarget Weight::contribution() {
+  const bool accumulate_there = !fresh;
+  fresh = false;
+  return {.gradient = gradient, .accumulate = accumulate_there};
+}
+
 Weight& WeightStore::add(std::vector<LogicalParameter> parts, std::int64_t padding_rows) {
   require(!master_.defined(), "weights are added before allocate()");
   require(!parts.empty(), "a weight has a part");

@@ -23,7 +23,7 @@ def same(a, b):
 
 
 # The preset `demo`: 128 wide, 4 heads, 12 sequences of 64 tokens, bytes as vocabulary.
-WIDTH, TOKENS, SEQUENCES, LENGTH, VOCABULARY = 128, 12 * 64, 12, 64, 256
+WIDTH, INNER, TOKENS, SEQUENCES, LENGTH, VOCABULARY = 128, 512, 12 * 64, 12, 64, 256
 PRODUCTS = {"qkv": (384, 128), "attention_output": (128, 128), "mlp_up": (512, 128),
             "mlp_down": (128, 512), "head": (256, 128)}
 BYTES_OF = {"fp32": 4, "bf16": 2}
@@ -35,6 +35,8 @@ EXPECTED = {
     "machine": ["product/512x512x512/fp32", "copy/1MiB", "file/write_and_sync", "file/read_cold"],
     "model": ["matmul/demo/qkv/weight_gradient/bf16", "attention/demo/backward/fp32",
               "layernorm/demo/forward/fp32", "rmsnorm/demo/backward/bf16",
+              "add_layernorm/demo/backward/fp32", "libtorch/add_rmsnorm/demo/forward/bf16",
+              "bias_gelu/demo/forward/fp32", "libtorch/swiglu/demo/backward/bf16", "column_sums/demo/fp32",
               "embedding/demo/backward/fp32", "cross_entropy/demo/fp32", "cross_entropy/demo/bf16",
               "block/demo/forward/fp32", "block/demo/backward/bf16",
               "stage_of_2_layers/demo/forward_backward/fp32"],
@@ -84,10 +86,15 @@ def flops(name, ranks):
 
 def moved(name, ranks):
     """Bytes of all ranks, or None where this script does not know them."""
-    part = name.split("/")
+    part = name.removeprefix("libtorch/").split("/")
     values = TOKENS * WIDTH
     if part[0] in ("layernorm", "rmsnorm"):
         return ranks * values * BYTES_OF[part[3]] * (3 if part[2] == "backward" else 2)
+    if part[0] in ("add_layernorm", "add_rmsnorm"):
+        return ranks * values * BYTES_OF[part[3]] * 4
+    if part[0] in ("bias_gelu", "swiglu", "column_sums"):
+        passes = {"column_sums": 1, "swiglu": 5 if part[2] == "backward" else 3}.get(part[0], 3)
+        return TOKENS * INNER * BYTES_OF[part[-1]] * passes
     if part[0] == "embedding":
         width = BYTES_OF[part[3]]
         return values * (width + 8 if part[2] == "backward" else 2 * width)

@@ -7,6 +7,7 @@
 #include "cuboid/model/dropout.hpp"
 #include "cuboid/model/mlp.hpp"
 #include "cuboid/model/norm.hpp"
+#include "cuboid/model/residual.hpp"
 
 namespace cuboid {
 
@@ -14,9 +15,8 @@ class Block {
  public:
   // What the backward pass of one micro-batch needs.
   struct Saved {
-    at::Tensor input, middle;               // [tokens, hidden]: x and y
+    Norm::Saved attention_norm, mlp_norm;   // with x and y
     at::Tensor attention_input, mlp_input;  // after each norm
-    Norm::Saved attention_norm, mlp_norm;
     SelfAttention::Saved attention;
     Mlp::Saved mlp;
   };
@@ -24,14 +24,21 @@ class Block {
   // `layer` counts over the whole model, for names and dropout masks.
   Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer);
 
-  // x [tokens, hidden] -> the same shape. `dropout` names the masks (its site is set here); the
-  // probability 0 turns dropout off (evaluation).
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x, double dropout, DropoutKey key,
-                                   Saved& saved) const;
+  // x [tokens, hidden] -> the same shape, to be added up by the next norm. `dropout` names the
+  // masks (its site is set here); the probability 0 turns dropout off (evaluation).
+  [[nodiscard]] Residual forward(const Residual& x, double dropout, DropoutKey key,
+                                 Saved& saved) const;
+  // The weight whose gradient is the column sums of dz: who makes dz adds them to it.
+  [[nodiscard]] Weight* pending_bias(double dropout) const;
+  // dz of the result (used up) -> that of x, whose column sums go into `previous`, the pending bias
+  // of the block before (may be null).
   [[nodiscard]] at::Tensor backward(const at::Tensor& dz, double dropout, DropoutKey key,
-                                    const Saved& saved);
+                                    Saved saved, Weight* previous);
 
  private:
+  [[nodiscard]] Residual add_later(const at::Tensor& stream, at::Tensor delta, const Weight* bias,
+                                   double dropout, const DropoutKey& key) const;
+
   Communicator& tp_;
   std::int64_t seq_length_;
   std::uint32_t attention_site_, mlp_site_;

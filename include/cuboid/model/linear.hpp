@@ -28,24 +28,33 @@ struct LinearPart {
   Range shard;  // this rank's outputs
 };
 
+// Who adds the bias and makes its gradient: the layer, or its caller in a pass of its own.
+enum class BiasBy : unsigned char { kLayer, kCaller };
+
 // Several logical matrices with the same input, computed by one product: outputs side by side.
 class ColumnParallelLinear {
  public:
   ColumnParallelLinear(WeightStore& store, Communicator& tp, std::span<const LinearPart> parts,
-                       std::int64_t in_features, bool bias, double init_std);
+                       std::int64_t in_features, bool bias, double init_std,
+                       BiasBy bias_by = BiasBy::kLayer);
 
   // x [tokens, in] -> [tokens, this rank's outputs of all parts]
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
   // dy [tokens, local out], x as in forward -> dx [tokens, in], summed over TP. The all-reduce runs
   // while the weight gradient is computed. dx is to be used up at once: see empty_to_reduce.
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
+  // Null without a bias.
+  [[nodiscard]] Weight* bias() const { return bias_; }
 
  private:
   Communicator& tp_;
   Weight* weight_;
   Weight* bias_ = nullptr;
+  BiasBy bias_by_;
 };
 
+// Its bias is the caller's to add, and to make the gradient of: it is added to the residual stream
+// with the result.
 class RowParallelLinear {
  public:
   // `shard`: this rank's inputs of in_features.
@@ -53,10 +62,12 @@ class RowParallelLinear {
                     std::int64_t out_features, std::int64_t in_features, Range shard, bool bias,
                     double init_std);
 
-  // x [tokens, local in] -> [tokens, out], summed over TP, with bias; to be used up at once
+  // x [tokens, local in] -> [tokens, out], summed over TP, without bias; to be used up at once
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
   // dy [tokens, out] (the same on all TP ranks), x as in forward -> dx [tokens, local in]
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
+  // [out], the same on all TP ranks; null without a bias.
+  [[nodiscard]] Weight* bias() const { return bias_; }
 
  private:
   Communicator& tp_;

@@ -21,9 +21,10 @@ class Mlp {
 
   Mlp(WeightStore& store, Communicator& tp, const ModelConfig& model, const std::string& name);
 
-  // x [tokens, hidden] -> [tokens, hidden], summed over TP
+  // x [tokens, hidden] -> [tokens, hidden], summed over TP, without output_bias()
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, Saved& saved) const;
-  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x, const Saved& saved);
+  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x, Saved saved);
+  [[nodiscard]] Weight* output_bias() const { return down_.bias(); }
 
  private:
   Activation activation_;

@@ -1,5 +1,5 @@
-// LayerNorm (Ba et al., arXiv:1607.06450) and RMSNorm (Zhang and Sennrich, arXiv:1910.07467) over
-// the last dim. Replicated over TP: every rank computes the same values.
+// LayerNorm or RMSNorm, with its weights, after the addition to the residual stream that comes
+// before it. Replicated over TP: every rank computes the same values.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,26 +7,33 @@
 #include <string>
 
 #include "cuboid/config/config.hpp"
+#include "cuboid/kernels/norm.hpp"
+#include "cuboid/model/residual.hpp"
 #include "cuboid/model/weight.hpp"
 
 namespace cuboid {
 
 class Norm {
  public:
-  // What backward needs beside the input.
+  // What backward needs.
   struct Saved {
-    at::Tensor mean;  // [tokens, 1], LayerNorm only
-    at::Tensor rstd;  // [tokens, 1]
+    at::Tensor sum;  // [tokens, hidden]: the residual stream that was normalised
+    NormStatistics statistics;
   };
 
   Norm(WeightStore& store, const ModelConfig& model, const std::string& name);
 
-  // x [tokens, hidden] -> the same shape
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x, Saved& saved) const;
-  // dy, x [tokens, hidden] -> dx
-  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x, const Saved& saved);
+  // Adds up x and normalises it: [tokens, hidden] of the compute dtype.
+  [[nodiscard]] at::Tensor forward(const Residual& x, Saved& saved) const;
+  // The gradient of the residual stream before the norm: dy's through the norm, plus d_stream (used
+  // up; may be undefined), what the stream gets from behind it. Its column sums are the gradient of
+  // x.bias and go into `delta_bias` (may be null).
+  [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const Saved& saved,
+                                    const at::Tensor& d_stream = {}, Weight* delta_bias = nullptr);
 
  private:
+  [[nodiscard]] NormParameters parameters() const;
+
   Normalization kind_;
   double epsilon_;
   Weight* weight_;

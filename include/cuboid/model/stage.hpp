@@ -77,14 +77,16 @@ class Stage final : public StageCompute {
  private:
   struct Saved {
     std::vector<Block::Saved> blocks;
-    at::Tensor final_input, head_input;
     Norm::Saved final_norm;
+    at::Tensor head_input;
     at::Tensor d_logits;
   };
 
   void build(Communicator& tp);
-  [[nodiscard]] at::Tensor embed_and_run_blocks(int micro_batch, const at::Tensor& input,
-                                                Saved& saved);
+  [[nodiscard]] Residual embed_and_run_blocks(int micro_batch, const at::Tensor& input,
+                                              Saved& saved);
+  // Of the last of the first `num_blocks` blocks; null where there is none.
+  [[nodiscard]] Weight* pending_bias(std::size_t num_blocks) const;
   [[nodiscard]] DropoutKey dropout_key(int micro_batch) const;
   [[nodiscard]] double dropout() const { return loss_scale_ != 0.0 ? model_.dropout : 0.0; }
   // Announces weights [first, last) of the store, latest first.

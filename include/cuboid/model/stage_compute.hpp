@@ -23,8 +23,9 @@ class StageCompute {
   // stage; the result is undefined on the last, which keeps the loss.
   virtual at::Tensor forward(int micro_batch, const at::Tensor& input) = 0;
   // Backward of one micro-batch; frees what its forward kept. `gradient` is that of the forward's
-  // result (undefined on the last stage); returns that of its input (undefined on the first).
-  // `is_last`: no micro-batch comes after it in this step, so finished gradients may be reduced.
+  // result (undefined on the last stage), and is used up; returns that of its input (undefined on
+  // the first). `is_last`: no micro-batch comes after it in this step, so finished gradients may be
+  // reduced.
   virtual at::Tensor backward(int micro_batch, const at::Tensor& gradient, bool is_last) = 0;
 };
 

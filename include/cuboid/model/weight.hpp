@@ -12,6 +12,7 @@
 
 #include "cuboid/collective/communicator.hpp"
 #include "cuboid/grid/shape.hpp"
+#include "cuboid/kernels/gradient_target.hpp"
 
 namespace cuboid {
 
@@ -50,7 +51,14 @@ struct Weight {
   void accumulate_product(const at::Tensor& dy, const at::Tensor& x);
   // gradient += g, for g of this shape and any floating dtype.
   void accumulate(const at::Tensor& g);
+  // Where a kernel adds the next contribution itself; it counts as made.
+  [[nodiscard]] GradientTarget contribution();
 };
+
+// The same, nowhere without a weight.
+inline GradientTarget contribution_to(Weight* weight) {
+  return weight != nullptr ? weight->contribution() : GradientTarget{};
+}
 
 // Owns the flat buffers of one rank: values in compute dtype, master weights (the same memory
 // unless the model is bf16) and gradients in fp32. Order: matrices that decay, then the other
