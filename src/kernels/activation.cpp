@@ -80,7 +80,7 @@ CUBOID_CLONES void swiglu_rows(const T* inner, T* out, std::int64_t width, std::
 #pragma omp simd
     for (std::int64_t c = 0; c < width; ++c) {
       const Wide<T> g = widen(gate[c]);
-      y[c] = narrow<T>(g / (Wide<T>(1) + exp(-g)) * widen(up[c]));
+      y[c] = narrow<T>(times_sigmoid(g, g) * widen(up[c]));
     }
   }
 }

@@ -26,15 +26,12 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
   return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
 }
 
-// Rounds to the nearest, ties to even; a NaN stays one.
+// Rounds to the nearest, ties to even; a NaN becomes the common one, before its bits are added to.
 template <typename T>
 [[gnu::always_inline]] inline T narrow(Wide<T> x) {
   if constexpr (std::is_same_v<T, Bfloat16>) {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
-    const std::uint32_t quiet_nan = bits | 0x400000U;
-    const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
-    return static_cast<Bfloat16>((is_nan ? quiet_nan : rounded) >> 16);
+    const auto bits = std::bit_cast<std::uint32_t>(x != x ? std::bit_cast<float>(0x7FC00000U) : x);
+    return static_cast<Bfloat16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
   } else {
     return x;
   }
@@ -92,6 +89,26 @@ struct Exponential {
   return std::exp(x);
 }
 
+// e^-x for 1 / (1 + e^-x). It stays between e^-87 and e^87: to the right the sum is 1 anyway, to
+// the left e^-x would overflow, and 0 * infinity is not a number.
+[[gnu::always_inline]] inline float exp_for_sigmoid(float x) {
+  constexpr float kLimit = 87.0F;
+  x = x < -kLimit ? -kLimit : x;
+  x = x > kLimit ? kLimit : x;
+  const Exponential parts = exp_parts(-x);
+  return parts.e_r * power_of_2(parts.n);
+}
+[[gnu::always_inline]] inline double exp_for_sigmoid(double x) {
+  constexpr double kLimit = 700.0;
+  return std::exp(-(x < -kLimit ? -kLimit : x));
+}
+
+// x / (1 + e^-t)
+template <typename W>
+[[gnu::always_inline]] inline W times_sigmoid(W x, W t) {
+  return x / (W(1) + exp_for_sigmoid(t));
+}
+
 // 1 / (1 + e^-x), and what is missing to 1: both without cancellation, for gradients.
 template <typename W>
 struct Sigmoid {
@@ -99,9 +116,7 @@ struct Sigmoid {
 };
 template <typename W>
 [[gnu::always_inline]] inline Sigmoid<W> sigmoid(W x) {
-  // Further left e^-x would overflow, and 0 * infinity is not a number.
-  constexpr W kLowest = std::is_same_v<W, double> ? W(-700) : W(-87);
-  const W e = exp(-(x < kLowest ? kLowest : x));
+  const W e = exp_for_sigmoid(x);
   const W value = W(1) / (W(1) + e);
   return {value, e * value};
 }
@@ -122,7 +137,7 @@ template <typename W>
 
 template <typename W>
 [[gnu::always_inline]] inline W gelu(W x) {
-  return x / (W(1) + exp(-gelu_inner(x).value));
+  return times_sigmoid(x, gelu_inner(x).value);
 }
 template <typename W>
 [[gnu::always_inline]] inline W gelu_slope(W x) {
