@@ -142,11 +142,8 @@ void record(const ModelConfig& model, const std::string& path) {
       file.write("/", "logits", both);
     }
     const StepResult result = step.run(batch, i);
-    if (i == 0) {
-      // The optimizer leaves clipped gradients: take the factor out again.
-      const double factor = clip_factor(result.grad_norm, config.optimizer.clip_grad);
-      file.write_all("gradients", whole(stage.store().gradients().div(factor)));
-    }
+    // As they were before clipping, which the optimizer does on its way through.
+    if (i == 0) file.write_all("gradients", whole(stage.store().gradients()));
     losses.push_back(result.loss);
     norms.push_back(result.grad_norm);
     rates.push_back(learning_rate(config.optimizer, i, config.train.max_steps));
