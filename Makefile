@@ -154,6 +154,8 @@ $(B)/src/app/version.cpp.o: $(B)/version
 EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
 # AdamW rounds the same on processors with and without fused multiply-add.
 EXTRA_src/kernels/adamw_rows = -ffp-contract=off
+# It reads CUDA sources, whose pragmas are nvcc's.
+EXTRA_test/kernels/emulated_test = -Wno-unknown-pragmas
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
 .SECONDEXPANSION:

@@ -8,11 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
-#ifdef __CUDACC__
-#define CUBOID_HOST_DEVICE __host__ __device__
-#else
-#define CUBOID_HOST_DEVICE
-#endif
+#include "cuboid/base/host_device.hpp"
 
 namespace cuboid {
 
