@@ -103,7 +103,7 @@ paths:
 	@printf '%s\n' 'torch $(TORCH)' 'nvidia $(NVIDIA)' 'nvcc $(NVCC)' 'hdf5 $(HDF5)' 'hdf5_libs $(HDF5_LIBS)'
 
 gpu-check: all $(TESTS) $(BENCHES)  ## prove the GPU paths, on a machine with a GPU
-	@MODE=$(MODE) test/gpu_check.sh
+	@MODE=$(MODE) test/gpu/check.sh
 
 bench: bench-programs  ## measure this machine, five minutes: bench/results/HOST-DATE.json (ONLY=pattern for some, ARGS)
 	@MODE=$(MODE) bench/run.sh $(if $(ONLY),--only '$(ONLY)') $(ARGS)
@@ -155,7 +155,7 @@ EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
 # AdamW rounds the same on processors with and without fused multiply-add.
 EXTRA_src/kernels/adamw_rows = -ffp-contract=off
 # It reads CUDA sources, whose pragmas are nvcc's.
-EXTRA_test/kernels/emulated_test = -Wno-unknown-pragmas
+EXTRA_test/kernels/emulated_test = -Wno-unknown-pragmas -Wno-maybe-uninitialized
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
 .SECONDEXPANSION:

@@ -61,6 +61,11 @@ SHAPES = {
     "tiny": shape("2 layers x 32, 4 x 16 tokens", 32, 2, 2, 16, 256, 4, 20, 5),
     "small": shape("4 layers x 128, 12 x 64 tokens", 128, 4, 4, 64, 256, 12, 200, 20),
     "124m": shape("GPT-2 124M, 4 x 256 tokens", 768, 12, 12, 256, 50257, 4, 6, 2),
+    # For GPUs of 80 GB: enough sequences to fill one.
+    "gpt2-124m": shape("GPT-2 124M, 32 x 1024 tokens", 768, 12, 12, 1024, 50257, 32, 30, 10),
+    "gpt2-350m": shape("GPT-2 350M, 16 x 1024 tokens", 1024, 24, 16, 1024, 50257, 16, 30, 10),
+    "gpt2-774m": shape("GPT-2 774M, 8 x 1024 tokens", 1280, 36, 20, 1024, 50257, 8, 30, 10),
+    "gpt2-1.5b": shape("GPT-2 1.5B, 8 x 1024 tokens", 1600, 48, 25, 1024, 50257, 8, 20, 10),
 }
 # The rows of each data type: label -> arguments of the peer, None for Cuboid itself.
 PROGRAMS = {

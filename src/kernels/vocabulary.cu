@@ -47,12 +47,11 @@ __device__ std::int64_t local_target(const CrossEntropyLaunch& a, std::int64_t r
   return column >= 0 && column < a.columns ? column : -1;
 }
 
+// Of the row's columns, by one read of them; every thread of the block gets it.
 template <typename T, int N>
-__global__ void __launch_bounds__(kRowThreads) cross_entropy_rows(CrossEntropyLaunch a) {
+__device__ OnlineSum row_total(const CrossEntropyLaunch& a, const T* logits) {
   __shared__ float maxima[kRowThreads / kWarp];
   __shared__ float sums[kRowThreads / kWarp];
-  const std::int64_t row = blockIdx.x;
-  const T* logits = static_cast<const T*>(a.logits) + row * a.pitch;
   OnlineSum mine;
   constexpr std::int64_t kStep = kRowThreads * N;
   for (std::int64_t first = threadIdx.x * std::int64_t{N}; first < a.columns;
@@ -88,22 +87,17 @@ __global__ void __launch_bounds__(kRowThreads) cross_entropy_rows(CrossEntropyLa
     sums[threadIdx.x / kWarp] = mine.sum;
   }
   __syncthreads();
-  if (threadIdx.x != 0) return;
+  mine = {maxima[0], sums[0]};
   for (int warp = 1; warp < kRowThreads / kWarp; ++warp) mine.add({maxima[warp], sums[warp]});
-  const std::int64_t target = local_target(a, row);
-  a.maximum[row] = mine.maximum;
-  a.sum[row] = mine.sum;
-  a.target_logit[row] = target < 0 ? 0.0F : widen(logits[target]);
+  return mine;
 }
 
+// logits = (exp(logit - maximum) / sum - is_target) * scale, and 0 in the padding.
 template <typename T, int N>
-__global__ void __launch_bounds__(kRowThreads) cross_entropy_gradient(CrossEntropyLaunch a) {
-  const std::int64_t row = blockIdx.x;
-  T* logits = static_cast<T*>(a.logits) + row * a.pitch;
-  const std::int64_t target = local_target(a, row);
-  const float maximum = a.maximum[row];
+__device__ void make_gradient(const CrossEntropyLaunch& a, T* logits, std::int64_t target,
+                              OnlineSum total) {
   const auto scale = static_cast<float>(a.scale);
-  const float factor = scale / a.sum[row];
+  const float factor = scale / total.sum;
   constexpr std::int64_t kStep = kRowThreads * N;
   for (std::int64_t first = threadIdx.x * std::int64_t{N}; first < a.pitch;
        first += kStep * kRowBatch) {
@@ -119,12 +113,52 @@ __global__ void __launch_bounds__(kRowThreads) cross_entropy_gradient(CrossEntro
       if (column >= a.pitch) break;
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        x[b][i] = column + i < a.columns ? fast_exp(x[b][i] - maximum) * factor : 0.0F;
+        x[b][i] = column + i < a.columns ? fast_exp(x[b][i] - total.maximum) * factor : 0.0F;
         if (column + i == target) x[b][i] -= scale;
       }
       store(logits + column, x[b]);
     }
   }
+}
+
+template <typename T>
+__device__ T* row_of(const CrossEntropyLaunch& a) {
+  return static_cast<T*>(a.logits) + blockIdx.x * a.pitch;
+}
+
+template <typename T, int N>
+__global__ void __launch_bounds__(kRowThreads) cross_entropy_rows(CrossEntropyLaunch a) {
+  const T* logits = row_of<T>(a);
+  const OnlineSum total = row_total<T, N>(a, logits);
+  if (threadIdx.x != 0) return;
+  const std::int64_t target = local_target(a, blockIdx.x);
+  a.maximum[blockIdx.x] = total.maximum;
+  a.sum[blockIdx.x] = total.sum;
+  a.target_logit[blockIdx.x] = target < 0 ? 0.0F : widen(logits[target]);
+}
+
+template <typename T, int N>
+__global__ void __launch_bounds__(kRowThreads) cross_entropy_gradient(CrossEntropyLaunch a) {
+  OnlineSum total;
+  total.maximum = a.maximum[blockIdx.x];
+  total.sum = a.sum[blockIdx.x];
+  make_gradient<T, N>(a, row_of<T>(a), local_target(a, blockIdx.x), total);
+}
+
+// Loss and gradient; the second look at a row finds it in the caches.
+template <typename T, int N>
+__global__ void __launch_bounds__(kRowThreads) cross_entropy(CrossEntropyLaunch a) {
+  T* logits = row_of<T>(a);
+  const OnlineSum total = row_total<T, N>(a, logits);
+  const std::int64_t target = local_target(a, blockIdx.x);
+  if (threadIdx.x == 0) {
+    const double logit = target < 0 ? 0.0 : static_cast<double>(widen(logits[target]));
+    a.losses[blockIdx.x] =
+        log(static_cast<double>(total.sum)) + static_cast<double>(total.maximum) - logit;
+  }
+  if (a.scale == 0.0) return;
+  __syncthreads();  // the target's logit has been read
+  make_gradient<T, N>(a, logits, target, total);
 }
 
 // ---- Embedding: a warp for each row ------------------------------------------------------------
@@ -224,6 +258,14 @@ void launch_cross_entropy_gradient(const CrossEntropyLaunch& a, void* stream) {
     for_vector<T>(has_vectors<T>(a.pitch, a.logits), [&]<int N>(Constant<N>) {
       launch("cross_entropy_gradient", cross_entropy_gradient<T, N>, {count_of(a.rows, 1)},
              {kRowThreads}, stream, a);
+    });
+  });
+}
+
+void launch_cross_entropy(const CrossEntropyLaunch& a, void* stream) {
+  for_type(a.type, [&]<typename T>(T) {
+    for_vector<T>(has_vectors<T>(a.pitch, a.logits), [&]<int N>(Constant<N>) {
+      launch("cross_entropy", cross_entropy<T, N>, {count_of(a.rows, 1)}, {kRowThreads}, stream, a);
     });
   });
 }

@@ -19,12 +19,16 @@ struct CrossEntropyLaunch {
   const std::int64_t* targets;
   float *maximum, *sum;  // [rows]; read by the gradient
   float* target_logit;   // [rows]; 0 where the target is another rank's
+  double* losses;        // [rows], of launch_cross_entropy
   double scale;          // of the gradient
 };
 // maximum, sum of exp(logit - maximum), and the target's logit, by one read of the logits.
 void launch_cross_entropy_rows(const CrossEntropyLaunch& launch, void* stream);
 // logits = (exp(logit - maximum) / sum - is_target) * scale; 0 in the padding.
 void launch_cross_entropy_gradient(const CrossEntropyLaunch& launch, void* stream);
+// Both, where the whole vocabulary is here: losses = log(sum of exp(logits)) - target's logit, and
+// the gradient unless scale is 0.
+void launch_cross_entropy(const CrossEntropyLaunch& launch, void* stream);
 
 // y [tokens, width] = weight[tokens - first], 0 for rows outside [0, num_rows), plus
 // positions[token % seq_length] unless null.

@@ -1,72 +1,115 @@
 #!/usr/bin/env bash
-# make gpu-check: what only a machine with a GPU can prove. Collectives over NCCL, MPI with device
-# memory, training on the GPU against the CPU's losses in fp32 and bf16, on one rank, two and a
-# 2x2x2 grid. Ranks that share a GPU talk over NCCL where NCCL is 2.30 or later.
+# make gpu-check: what only a machine with a GPU can prove. Every check is a line here and an entry of
+# one JSON file, to which runs of other checks on the same day are added: outcome, seconds, figures.
 #
-#   NCCL_LIB=DIR   a folder with another libnccl.so.2, put before the built-in one
+#   test/gpu/check.sh [PATTERN]    only checks whose name matches the extended regular expression
+#   test/gpu/check.sh --list       the names (needs no GPU)
+#
+#   kernels/...       the CUDA kernels against formulas in fp64
+#   collectives/...   NCCL and MPI on device memory, at 1, 2 and 8 ranks; ranks that share a GPU talk over NCCL where
+#                     that is 2.30 or later
+#   training/...      losses against the CPU's in fp32 and bf16, on one rank, two and a 2x2x2 grid; syncs and allocations
+#   sanitizer/...     compute-sanitizer on the kernels and on a short run, where it is installed
+#   bench/...         the benchmarks, each row beside this device's own limit
+#   mfu/SIZE          a GPT-2 of that size in bf16, sequences of 1024: tokens/s and MFU (6N + 6LhT)
+#   peer/SIZE         the same beside PyTorch with flash attention, eager and compiled, in turns
+#
+# All of it takes about 25 minutes on one H100; SIZE is 124m, 350m, 774m, 1.5b.
+# Exit 0: nothing failed; 1: something did, or there is no GPU; 2: usage.
+#
+#   NCCL_LIB=DIR      a folder with another libnccl.so.2, put before the built-in one
+#   RESULTS=FILE      default bench/results/gpu-DEVICE-DATE.json
+#   LIMIT=SECONDS     for one check (default 300; peers and benchmarks have 590)
 set -uo pipefail
-cd "$(dirname "$0")/.." || exit
-mode=${MODE:-release}
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
+build=${BUILD:-build/${MODE:-release}}
+cuboid=${CUBOID:-bin/cuboid}
+compare=${COMPARE:-bench/peers/compare.sh}
+pattern=${1:-.} listing=''
+case $pattern in
+  --list) listing=yes pattern=. ;;
+  -*) echo "gpu-check: error: unknown option '$pattern'; legal: --list, or a pattern of names" >&2; exit 2 ;;
+esac
+(($# < 2)) || { echo "gpu-check: error: more than one pattern; legal: one extended regular expression" >&2; exit 2; }
+[[ ${LIMIT:-1} =~ ^[1-9][0-9]*$ ]] || { echo "gpu-check: error: LIMIT '$LIMIT' is not a number of seconds; legal: 1 or more" >&2; exit 2; }
 
-devices=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null)
-if [[ -z $devices ]]; then
-  echo "gpu-check: no GPU on this machine (nvidia-smi lists none); the checks that need none are in 'make test'" >&2
-  exit 1
+if [[ -z $listing ]]; then
+  devices=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null)
+  if [[ -z $devices ]]; then
+    echo "gpu-check: no GPU on this machine (nvidia-smi lists none); the checks that need none are in 'make test'" >&2
+    exit 1
+  fi
+  command -v python3 >/dev/null || { echo "gpu-check: error: python3 is not on PATH: it writes the results" >&2; exit 1; }
+  sort <<<"$devices" | uniq -c
+  device=$(head -n 1 <<<"$devices" | tr '[:upper:]' '[:lower:]' | tr -cs '[:alnum:]\n' -)
+  results=${RESULTS:-bench/results/gpu-$device-$(date +%F).json}
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
 fi
-echo "$devices" | sort | uniq -c
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export NCCL_MULTI_RANK_GPU_ENABLE=1 GTEST_COLOR=no
 [[ -n ${NCCL_LIB:-} ]] && export LD_LIBRARY_PATH=$NCCL_LIB${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
-passed=0 failed=0
-check() { # NAME COMMAND...
-  local name=$1 log start=$SECONDS
+passed=0 failed=0 skipped=0 matched=0
+limit=${LIMIT:-300}
+
+# wanted NAME: whether this check is to run; prints it where names are asked for.
+wanted() {
+  [[ $1 =~ $pattern ]] || return 1
+  matched=$((matched + 1))
+  [[ -z $listing ]] || { echo "$1"; return 1; }
+}
+
+# outcome NAME passed|failed|skipped SECONDS [REASON]: the line, and the entry with the figures that lie in $work/figures.
+outcome() {
+  case $2 in
+    passed) passed=$((passed + 1)) ;;
+    failed) failed=$((failed + 1)) ;;
+    skipped) skipped=$((skipped + 1)) ;;
+  esac
+  printf '%-44s %-7s %5s s%s\n' "$1" "${2/#failed/FAILED}" "$3" "${4:+  $4}"
+  python3 test/gpu/record.py "$results" "$1" "$2" "$3" "$work/figures" "${4:-}" || failed=$((failed + 1))
+  rm -f "$work/figures"
+}
+
+# check NAME COMMAND...: what it prints is shown where it fails, and kept in build/gpu-check.
+check() {
+  local name=$1 log start=$SECONDS rc tests
   shift
-  log=$(mktemp)
-  if timeout -k 5 300 "$@" >"$log" 2>&1 </dev/null; then
-    passed=$((passed + 1))
-    printf '%-44s ok      %4s s\n' "$name" $((SECONDS - start))
+  wanted "$name" || return 0
+  mkdir -p build/gpu-check
+  log=build/gpu-check/$(tr '/ ' '--' <<<"$name").log
+  timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null
+  rc=$?
+  tests=$(grep -cE '^\[ +OK +\] .* \([0-9]+ ms\)' "$log")
+  # A program of tests that skipped all of them has proved nothing.
+  if ((rc == 0 && tests == 0)) && grep -q '^\[  SKIPPED \]' "$log"; then
+    outcome "$name" skipped $((SECONDS - start)) "$(grep -hA1 ': Skipped' "$log" | grep -vE ': Skipped|^--' | sort -u | head -n 1)"
+    return
+  fi
+  if ((rc == 0)); then
+    outcome "$name" passed $((SECONDS - start))
   else
-    failed=$((failed + 1))
-    printf '%-44s FAILED  %4s s\n' "$name" $((SECONDS - start))
+    outcome "$name" failed $((SECONDS - start)) "$( ((rc == 124 || rc == 137)) && echo "timed out after $limit s" || echo "exit $rc")"
     tail -n 30 "$log" | sed 's/^/    | /'
   fi
   grep -h '^\[  SKIPPED \] .*ms)' "$log" | sort -u | sed 's/^/    /'
-  rm -f "$log"
 }
 
-tests=build/$mode/test
-for ranks in 1 2 8; do
-  check "collectives, $ranks ranks" mpirun -np "$ranks" "$tests/collective/nccl_communicator_test"
-done
-# Over NCCL where each rank has a GPU, else over MPI on device memory.
-check "bench collectives, 2 ranks" mpirun -np 2 bin/cuboid bench collectives -e 1M -d all -o all --device cuda
-for ranks in 1 2 8; do
-  check "training against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
-done
-for program in machine model optimizer collective pipeline; do
-  check "benchmarks of $program on one GPU" "build/$mode/bench/${program}_bench" --device=cuda --benchmark_min_time=0
-done
-check "the device's clock" "$tests/collective/device_clock_test"
-out=$(mktemp -d)
-run=(bin/cuboid pretrain --preset demo --max-steps 50 --device cuda --eval-steps 2)
-check "demo on one GPU, fp32" "${run[@]}" --output-dir "$out/fp32"
-check "demo on one GPU, bf16" "${run[@]}" --output-dir "$out/bf16" --dtype bf16
-check "demo on the CPU" bin/cuboid pretrain --preset demo --max-steps 50 --device cpu --eval-steps 2 --output-dir "$out/cpu"
-# shellcheck disable=SC2016  # the inner shell expands it
-check "the last losses agree to 2 %" bash -c '
-  last() { tail -n 1 "$1/metrics.jsonl" | sed -E "s/.*\"loss\":([^,]*).*/\1/"; }
-  awk -v a="$(last "$0/cpu")" -v b="$(last "$0/fp32")" -v c="$(last "$0/bf16")" \
-    "BEGIN { exit !(a > 0 && (a - b) ^ 2 < (0.02 * a) ^ 2 && (a - c) ^ 2 < (0.02 * a) ^ 2) }"' "$out"
-# shellcheck disable=SC2016
-check "the trace and the table of a run on a GPU" bash -c '
-  mkdir -p "$0/traced" &&
-    bin/cuboid pretrain --preset tiny-llama --device cuda --num-microbatches 4 --max-steps 10 --eval-steps 0 \
-      --profile 8 --output-dir "$0/traced" >"$0/said" &&
-    mv "$0/said" "$0/traced/out" &&
-    python3 test/app/trace_check.py "$0/traced" 1 1 1 4 | tee "$0/checks" &&
-    ! grep -v "^ok" "$0/checks"' "$out"
-rm -rf "$out"
+skip() { # NAME REASON
+  wanted "$1" && outcome "$1" skipped 0 "$2"
+}
+
+# shellcheck source=test/gpu/checks.sh
+source test/gpu/checks.sh
+
+if ((matched == 0)); then
+  echo "gpu-check: error: '$pattern' matches no check; test/gpu/check.sh --list prints the names" >&2
+  exit 2
+fi
+[[ -z $listing ]] || exit 0
+echo "$results: every check's outcome, time and figures"
+((skipped)) && echo "$skipped skipped (named above)"
 echo "$passed passed, $failed failed"
 ((failed == 0))

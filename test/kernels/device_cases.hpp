@@ -388,6 +388,7 @@ TEST_F(Kernels, CrossEntropy) {
                                               .maximum = pointer<float>(maximum),
                                               .sum = pointer<float>(sum),
                                               .target_logit = pointer<float>(target_logit),
+                                              .losses = nullptr,
                                               .scale = kScale};
       detail::launch_cross_entropy_rows(launch, kernel_stream());
       if (columns == 0) {
@@ -416,6 +417,49 @@ TEST_F(Kernels, CrossEntropy) {
   }
 }
 
+// The whole vocabulary: loss and gradient at once.
+TEST_F(Kernels, CrossEntropyOfOneRank) {
+  at::manual_seed(11);
+  constexpr std::int64_t kRows = 3;
+  constexpr std::int64_t kColumns = 17001;
+  constexpr std::int64_t kPitch = 17008;
+  for (const Case& it : kCases) {
+    for (const double scale : {0.25, 0.0}) {
+      const at::Tensor values = 5 * at::randn({kRows, kPitch});
+      const at::Tensor logits = placed(values.to(it.type), it.start);
+      const at::Tensor before = wide(logits).clone();
+      const at::Tensor ids = at::tensor({0L, kColumns - 1, 77L});
+      const at::Tensor targets = placed(ids);
+      const at::Tensor losses = unwritten({kRows}, at::kDouble);
+      detail::launch_cross_entropy({.type = dtype_of(it.type),
+                                    .rows = kRows,
+                                    .pitch = kPitch,
+                                    .columns = kColumns,
+                                    .first = 0,
+                                    .logits = pointer<void>(logits),
+                                    .targets = pointer<std::int64_t>(targets),
+                                    .maximum = nullptr,
+                                    .sum = nullptr,
+                                    .target_logit = nullptr,
+                                    .losses = pointer<double>(losses),
+                                    .scale = scale},
+                                   kernel_stream());
+      const at::Tensor real = before.narrow(1, 0, kColumns);
+      const at::Tensor log_sum = real.logsumexp(1);
+      const at::Tensor mine = real.gather(1, ids.unsqueeze(1)).squeeze(1);
+      expect_close(losses, log_sum - mine, "losses");
+      at::Tensor expected = before;
+      if (scale != 0.0) {
+        expected = at::zeros({kRows, kPitch}, at::kDouble);
+        expected.narrow(1, 0, kColumns).copy_((real - log_sum.unsqueeze(1)).exp());
+        expected.scatter_add_(1, ids.unsqueeze(1), at::full({kRows, 1}, -1.0, at::kDouble));
+        expected.mul_(scale);
+      }
+      expect_close(logits, expected, "gradient");
+    }
+  }
+}
+
 TEST_F(Kernels, LogitsThatAreNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   const at::Tensor logits = placed(at::tensor({-infinity, -infinity, 1.0F, -infinity,  //
@@ -428,7 +472,7 @@ TEST_F(Kernels, LogitsThatAreNotFinite) {
   const at::Tensor target_logit = unwritten({3}, at::kFloat);
   detail::launch_cross_entropy_rows(
       {DType::kFloat32, 3, 4, 4, 0, pointer<void>(logits), pointer<std::int64_t>(targets),
-       pointer<float>(maximum), pointer<float>(sum), pointer<float>(target_logit), 1.0},
+       pointer<float>(maximum), pointer<float>(sum), pointer<float>(target_logit), nullptr, 1.0},
       kernel_stream());
   const at::Tensor sums = sum.cpu();
   EXPECT_EQ(sums[0].item<float>(), 1.0F);
