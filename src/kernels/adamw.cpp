@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "adamw_composed.hpp"
 #include "adamw_rows.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace {
@@ -46,7 +46,7 @@ void adamw_on_host(const AdamWTensors& tensors, std::int64_t num_decaying,
 
 void adamw_(const AdamWTensors& tensors, std::int64_t num_decaying, const AdamWFactors& factors) {
   if (tensors.master.is_cuda()) {
-    detail::composed_adamw_(tensors, num_decaying, factors);
+    detail::adamw_on_device_(tensors, num_decaying, factors);
   } else if (tensors.master.scalar_type() == at::kDouble) {
     adamw_on_host<double>(tensors, num_decaying, factors);
   } else {

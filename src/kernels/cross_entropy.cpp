@@ -6,9 +6,9 @@
 #include <numeric>
 #include <vector>
 
-#include "cross_entropy_composed.hpp"
 #include "cross_entropy_rows.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace {
@@ -36,7 +36,7 @@ void for_tokens(const at::Tensor& logits, const Rows& rows) {
 RowSums cross_entropy_rows(const at::Tensor& logits, const at::Tensor& targets,
                            std::int64_t first_row, std::int64_t num_rows) {
   if (logits.is_cuda()) {
-    return detail::composed_cross_entropy_rows(logits, targets, first_row, num_rows);
+    return detail::cross_entropy_rows_on_device(logits, targets, first_row, num_rows);
   }
   return detail::for_type(logits, [&]<typename T>() -> RowSums {
     using W = detail::Wide<T>;
@@ -58,7 +58,7 @@ void cross_entropy_gradient_(const at::Tensor& logits, const at::Tensor& targets
                              const at::Tensor& maximum, const at::Tensor& sum,
                              std::int64_t first_row, std::int64_t num_rows, double scale) {
   if (logits.is_cuda()) {
-    detail::composed_cross_entropy_gradient_(logits, targets, maximum, sum, first_row, num_rows,
+    detail::cross_entropy_gradient_on_device_(logits, targets, maximum, sum, first_row, num_rows,
                                              scale);
     return;
   }
@@ -75,7 +75,7 @@ void cross_entropy_gradient_(const at::Tensor& logits, const at::Tensor& targets
 
 at::Tensor cross_entropy_(const at::Tensor& logits, const at::Tensor& targets,
                           std::int64_t num_rows, double scale) {
-  if (logits.is_cuda()) return detail::composed_cross_entropy_(logits, targets, num_rows, scale);
+  if (logits.is_cuda()) return detail::cross_entropy_on_device_(logits, targets, num_rows, scale);
   std::vector<double> losses(static_cast<std::size_t>(logits.size(0)));
   detail::for_type(logits, [&]<typename T>() {
     const auto part = rows_of<T>(logits, targets, /*first_row=*/0, num_rows);

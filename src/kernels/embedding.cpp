@@ -2,9 +2,9 @@
 
 #include <ATen/ops/empty.h>
 
-#include "embedding_composed.hpp"
 #include "embedding_rows.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 
@@ -12,7 +12,7 @@ at::Tensor embed(const at::Tensor& tokens, const at::Tensor& table, std::int64_t
                  std::int64_t num_rows, const at::Tensor& positions) {
   require(num_rows <= table.size(0), "rows of the table");
   if (table.is_cuda()) {
-    return detail::composed_embed(tokens, table, first_row, num_rows, positions);
+    return detail::embed_on_device(tokens, table, first_row, num_rows, positions);
   }
   const std::int64_t width = table.size(1);
   at::Tensor y = at::empty({tokens.numel(), width}, table.options());
@@ -34,7 +34,7 @@ void add_rows_(const at::Tensor& gradient, const at::Tensor& dy, const at::Tenso
                std::int64_t first_row, std::int64_t num_rows) {
   require(num_rows <= gradient.size(0), "rows of the table");
   if (gradient.is_cuda()) {
-    detail::composed_add_rows_(gradient, dy, tokens, first_row, num_rows);
+    detail::add_rows_on_device_(gradient, dy, tokens, first_row, num_rows);
     return;
   }
   const std::int64_t width = gradient.size(1);
@@ -57,7 +57,7 @@ void add_rows_(const at::Tensor& gradient, const at::Tensor& dy, const at::Tenso
 
 void add_positions(const at::Tensor& dy, const GradientTarget& target) {
   if (dy.is_cuda()) {
-    detail::composed_add_positions(dy, target);
+    detail::add_positions_on_device(dy, target);
     return;
   }
   const std::int64_t seq = target.gradient.size(0);

@@ -4,6 +4,7 @@
 
 #include "cuboid/kernels/clones.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace {
@@ -62,7 +63,9 @@ void rotate_(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, 
       x.dim() == 4 && x.stride(3) == 1 && x.size(3) == 2 * cos.size(1) && x.size(1) == cos.size(0),
       "heads of the positions and the width that were prepared");
   if (x.is_cuda()) {
-    composed_rotate_(x, cos, sin, forwards);
+    if (!detail::rotate_on_device_(x, cos, sin, forwards)) {
+      composed_rotate_(x, cos, sin, forwards);
+    }
     return;
   }
   const Heads heads{.seq = x.size(1),

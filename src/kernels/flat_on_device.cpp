@@ -1,0 +1,31 @@
+#include <cmath>
+
+#include "adamw_composed.hpp"
+#include "flat_launch.hpp"
+#include "on_device.hpp"
+
+namespace cuboid::detail {
+
+void adamw_on_device_(const AdamWTensors& tensors, std::int64_t num_decaying,
+                      const AdamWFactors& factors) {
+  if (!has_kernels(tensors.master)) return composed_adamw_(tensors, num_decaying, factors);
+  const auto step = static_cast<double>(factors.step);
+  launch_adamw(
+      {.count = tensors.master.numel(),
+       .num_decaying = num_decaying,
+       .master = pointer<float>(tensors.master),
+       .exp_avg = pointer<float>(tensors.exp_avg),
+       .exp_avg_sq = pointer<float>(tensors.exp_avg_sq),
+       .gradient = pointer<const float>(tensors.gradient),
+       .values = pointer(tensors.values),
+       .gradient_scale = static_cast<float>(factors.gradient_scale),
+       .beta1 = static_cast<float>(factors.beta1),
+       .beta2 = static_cast<float>(factors.beta2),
+       .epsilon = static_cast<float>(factors.epsilon),
+       .decay = static_cast<float>(1.0 - factors.learning_rate * factors.weight_decay),
+       .step_size = static_cast<float>(factors.learning_rate / (1.0 - std::pow(factors.beta1, step))),
+       .root_correction2 = static_cast<float>(std::sqrt(1.0 - std::pow(factors.beta2, step)))},
+      stream_of(tensors.master));
+}
+
+}  // namespace cuboid::detail
