@@ -154,8 +154,8 @@ $(B)/src/app/version.cpp.o: $(B)/version
 EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
 # AdamW rounds the same on processors with and without fused multiply-add.
 EXTRA_src/kernels/adamw_rows = -ffp-contract=off
-# It reads CUDA sources, whose pragmas are nvcc's.
-EXTRA_test/kernels/emulated_test = -Wno-unknown-pragmas -Wno-maybe-uninitialized
+# It reads CUDA sources: their pragmas are nvcc's, and what is loaded under a condition is used under the same one.
+EXTRA_test/kernels/emulated_test = -O1 -Wno-unknown-pragmas -Wno-uninitialized -Wno-maybe-uninitialized
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
 .SECONDEXPANSION:

@@ -5,6 +5,7 @@
 
 #include "cuboid/kernels/clones.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace detail {
@@ -111,7 +112,7 @@ CUBOID_CLONES void swiglu_backward_rows(const T* gradient, const T* inner, T* d_
 
 at::Tensor bias_gelu(const at::Tensor& inner, const at::Tensor& bias) {
   using namespace detail;
-  if (!inner.is_cpu()) return bias_gelu_composed(inner, bias);
+  if (!inner.is_cpu()) return bias_gelu_on_device(inner, bias);
   const std::int64_t width = inner.size(1);
   require(!bias.defined() || bias.numel() == width, "a bias has an element for each column");
   at::Tensor activated = at::empty_like(inner);
@@ -129,7 +130,7 @@ at::Tensor bias_gelu(const at::Tensor& inner, const at::Tensor& bias) {
 at::Tensor gelu_backward(const at::Tensor& d_activated, const at::Tensor& inner,
                          const GradientTarget& bias) {
   using namespace detail;
-  if (!inner.is_cpu()) return gelu_backward_composed(d_activated, inner, bias);
+  if (!inner.is_cpu()) return gelu_backward_on_device(d_activated, inner, bias);
   require(d_activated.sizes() == inner.sizes(), "a gradient has its tensor's shape");
   const std::int64_t rows = inner.size(0);
   const std::int64_t width = inner.size(1);
@@ -155,7 +156,7 @@ at::Tensor gelu_backward(const at::Tensor& d_activated, const at::Tensor& inner,
 
 at::Tensor swiglu(const at::Tensor& inner) {
   using namespace detail;
-  if (!inner.is_cpu()) return swiglu_composed(inner);
+  if (!inner.is_cpu()) return swiglu_on_device(inner);
   const std::int64_t width = inner.size(1) / 2;
   at::Tensor activated = at::empty({inner.size(0), width}, inner.options());
   for_type(inner, [&]<typename T>() {
@@ -170,7 +171,7 @@ at::Tensor swiglu(const at::Tensor& inner) {
 
 at::Tensor swiglu_backward(const at::Tensor& d_activated, const at::Tensor& inner) {
   using namespace detail;
-  if (!inner.is_cpu()) return swiglu_backward_composed(d_activated, inner);
+  if (!inner.is_cpu()) return swiglu_backward_on_device(d_activated, inner);
   const std::int64_t width = inner.size(1) / 2;
   require(d_activated.size(0) == inner.size(0) && d_activated.size(1) == width,
           "a gradient has its tensor's shape");

@@ -3,6 +3,7 @@
 #include "cuboid/kernels/activation.hpp"
 #include "cuboid/kernels/clones.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace detail {
@@ -90,7 +91,7 @@ void ColumnSums::deliver(std::int64_t first, const GradientTarget& target) const
 void add_column_sums(const at::Tensor& x, const GradientTarget& target) {
   using namespace detail;
   if (!target.gradient.defined()) return;
-  if (!x.is_cpu()) return add_column_sums_composed(x, target);
+  if (!x.is_cpu()) return add_column_sums_on_device(x, target);
   const std::int64_t width = x.size(1);
   require(target.gradient.numel() == width, "a target takes every column");
   const ColumnSums sums(x.size(0), width, x.scalar_type());

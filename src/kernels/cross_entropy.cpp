@@ -59,7 +59,7 @@ void cross_entropy_gradient_(const at::Tensor& logits, const at::Tensor& targets
                              std::int64_t first_row, std::int64_t num_rows, double scale) {
   if (logits.is_cuda()) {
     detail::cross_entropy_gradient_on_device_(logits, targets, maximum, sum, first_row, num_rows,
-                                             scale);
+                                              scale);
     return;
   }
   detail::for_type(logits, [&]<typename T>() {

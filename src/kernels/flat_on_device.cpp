@@ -23,7 +23,8 @@ void adamw_on_device_(const AdamWTensors& tensors, std::int64_t num_decaying,
        .beta2 = static_cast<float>(factors.beta2),
        .epsilon = static_cast<float>(factors.epsilon),
        .decay = static_cast<float>(1.0 - factors.learning_rate * factors.weight_decay),
-       .step_size = static_cast<float>(factors.learning_rate / (1.0 - std::pow(factors.beta1, step))),
+       .step_size =
+           static_cast<float>(factors.learning_rate / (1.0 - std::pow(factors.beta1, step))),
        .root_correction2 = static_cast<float>(std::sqrt(1.0 - std::pow(factors.beta2, step)))},
       stream_of(tensors.master));
 }

@@ -6,6 +6,7 @@
 #include "cuboid/kernels/activation.hpp"
 #include "cuboid/kernels/clones.hpp"
 #include "host.hpp"
+#include "on_device.hpp"
 
 namespace cuboid {
 namespace detail {
@@ -228,7 +229,8 @@ at::TensorOptions statistics_options(const at::Tensor& x) {
 AddNorm add_norm(const at::Tensor& residual, const at::Tensor& delta, const at::Tensor& delta_bias,
                  const NormParameters& parameters, SumMemory memory) {
   using namespace detail;
-  if (!residual.is_cpu()) return add_norm_composed(residual, delta, delta_bias, parameters, memory);
+  if (!residual.is_cpu())
+    return add_norm_on_device(residual, delta, delta_bias, parameters, memory);
   const std::int64_t rows = residual.size(0);
   const std::int64_t width = residual.size(1);
   check_delta(residual, delta, delta_bias);
@@ -284,8 +286,8 @@ at::Tensor add_norm_backward(const at::Tensor& dy, const at::Tensor& sum,
                              const GradientTarget& bias, const GradientTarget& delta_bias) {
   using namespace detail;
   if (!dy.is_cpu()) {
-    return add_norm_backward_composed(dy, sum, statistics, parameters, d_residual, weight, bias,
-                                      delta_bias);
+    return add_norm_backward_on_device(dy, sum, statistics, parameters, d_residual, weight, bias,
+                                       delta_bias);
   }
   const std::int64_t width = sum.size(1);
   check_delta(dy, sum, {});

@@ -17,9 +17,9 @@ AddNorm add_norm_on_device(const at::Tensor& residual, const at::Tensor& delta,
   const bool has_mean = parameters.kind == Normalization::kLayerNorm;
   const auto fp32 = residual.options().dtype(at::kFloat);
   AddNorm result;
-  result.sum = !delta.defined()                ? residual
+  result.sum = !delta.defined()              ? residual
                : memory == SumMemory::kDelta ? delta
-                                               : at::empty_like(residual);
+                                             : at::empty_like(residual);
   result.normalized = at::empty_like(residual);
   result.statistics.rstd = at::empty({residual.size(0)}, fp32);
   if (has_mean) result.statistics.mean = at::empty({residual.size(0)}, fp32);
@@ -70,8 +70,7 @@ at::Tensor add_norm_backward_on_device(const at::Tensor& dy, const at::Tensor& s
                                .delta_bias_partial = nullptr};
   if (!norm_fits(launch)) return composed();
   const std::int64_t parts = norm_parts(launch);
-  const at::Tensor partial =
-      at::empty({3, parts, launch.width}, sum.options().dtype(at::kFloat));
+  const at::Tensor partial = at::empty({3, parts, launch.width}, sum.options().dtype(at::kFloat));
   const GradientTarget* const targets[3] = {&weight, &bias, &delta_bias};
   float** const partials[3] = {&launch.weight_partial, &launch.bias_partial,
                                &launch.delta_bias_partial};

@@ -1,6 +1,6 @@
-// The functions of cuboid/kernels on a GPU: memory from LibTorch, then the CUDA kernels on the current
-// stream. Nothing waits for the device. What the kernels do not take (fp64, rows that are too wide)
-// goes to LibTorch's own operations.
+// The functions of cuboid/kernels on a GPU: memory from LibTorch, then the CUDA kernels on the
+// current stream. Nothing waits for the device. What the kernels do not take (fp64, rows that are
+// too wide) goes to LibTorch's own operations.
 #pragma once
 
 #include <ATen/core/Tensor.h>

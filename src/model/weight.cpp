@@ -1,6 +1,7 @@
 #include "cuboid/model/weight.hpp"
 
 #include <ATen/ops/add.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
@@ -61,9 +62,11 @@ void Weight::accumulate_product(const at::Tensor& dy, const at::Tensor& x) {
       gradient.addmm_(dy_t, x);
     }
   } else if (dy.is_cuda()) {
-    // The product leaves the tensor cores in fp32: nothing is rounded to bf16 on the way.
-    const at::Tensor product_fp32 = at::mm(dy_t, x, gradient.scalar_type());
-    fresh ? gradient.copy_(product_fp32) : gradient.add_(product_fp32);
+    // The tensor cores' fp32 sums go straight into the gradient: nothing is rounded to bf16 on the
+    // way, and there is no pass to add them.
+    const at::ScalarType type = gradient.scalar_type();
+    fresh ? at::mm_out(gradient, dy_t, x, type)
+          : at::addmm_out(gradient, gradient, dy_t, x, type, /*beta=*/1, /*alpha=*/1);
   } else {
     const at::Tensor rounded = at::mm(dy_t, x);
     fresh ? gradient.copy_(rounded) : gradient.add_(rounded);
