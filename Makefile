@@ -102,8 +102,8 @@ check-env:  ## say what this machine has, what is missing and what to do (ARGS=O
 paths:
 	@printf '%s\n' 'torch $(TORCH)' 'nvidia $(NVIDIA)' 'nvcc $(NVCC)' 'hdf5 $(HDF5)' 'hdf5_libs $(HDF5_LIBS)'
 
-gpu-check: all $(TESTS) $(BENCHES)  ## prove the GPU paths, on a machine with a GPU
-	@MODE=$(MODE) test/gpu/check.sh
+gpu-check: all $(TESTS) $(BENCHES)  ## prove the GPU paths, on a machine with a GPU (ONLY=pattern for some)
+	@MODE=$(MODE) test/gpu/check.sh $(if $(ONLY),'$(ONLY)')
 
 bench: bench-programs  ## measure this machine, five minutes: bench/results/HOST-DATE.json (ONLY=pattern for some, ARGS)
 	@MODE=$(MODE) bench/run.sh $(if $(ONLY),--only '$(ONLY)') $(ARGS)

@@ -1,6 +1,10 @@
+#include <ATen/ops/empty.h>
+
 #include <cmath>
+#include <vector>
 
 #include "adamw_composed.hpp"
+#include "cuboid/kernels/squares.hpp"
 #include "flat_launch.hpp"
 #include "on_device.hpp"
 
@@ -30,3 +34,32 @@ void adamw_on_device_(const AdamWTensors& tensors, std::int64_t num_decaying,
 }
 
 }  // namespace cuboid::detail
+
+namespace cuboid {
+
+at::Tensor sum_of_squares_on_device(const at::Tensor& flat, std::span<const Range> ranges) {
+  using namespace detail;
+  require(flat.scalar_type() == at::kFloat, "gradients on a GPU are fp32");
+  std::vector<RangesLaunch> launches;
+  std::int64_t num_blocks = 0;
+  for (const Range& range : ranges) {
+    if (launches.empty() || !launches.back().add(range.begin, range.end)) {
+      launches.emplace_back().add(range.begin, range.end);
+    }
+  }
+  for (const RangesLaunch& launch : launches) num_blocks += launch.num_blocks();
+  const auto fp64 = flat.options().dtype(at::kDouble);
+  const at::Tensor partial = at::empty({num_blocks}, fp64);
+  at::Tensor total = at::empty({1}, fp64);
+  auto* next = pointer<double>(partial);
+  for (RangesLaunch& launch : launches) {
+    launch.flat = pointer<const float>(flat);
+    launch.partial = next;
+    launch_squares(launch, stream_of(flat));
+    next += launch.num_blocks();
+  }
+  launch_total(pointer<double>(partial), num_blocks, pointer<double>(total), stream_of(flat));
+  return total;
+}
+
+}  // namespace cuboid

@@ -3,9 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,6 +10,7 @@
 #include <numeric>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/kernels/squares.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -89,17 +87,6 @@ std::vector<Range> counted_ranges(const WeightStore& store, int tp_rank) {
   return counted;
 }
 
-// fp64 [1], on the tensor's device: nothing waits for a GPU here.
-at::Tensor device_sum(const at::Tensor& flat, std::span<const Range> ranges) {
-  std::vector<at::Tensor> norms;
-  norms.reserve(ranges.size());
-  for (const Range& range : ranges) {
-    norms.push_back(at::linalg_vector_norm(flat.narrow(0, range.begin, range.size()), 2, {},
-                                           /*keepdim=*/false, at::kDouble));
-  }
-  return at::stack(norms).square_().sum().view({1});
-}
-
 }  // namespace
 
 GradientNorm::GradientNorm(const WeightStore& store, Communicator& model_parallel, int tp_rank)
@@ -120,7 +107,7 @@ at::Tensor sum_of_squares(const at::Tensor& flat, std::span<const Range> ranges)
   require(flat.dim() == 1 && flat.is_contiguous(), "squares are summed over flat memory");
   const auto options = flat.options().dtype(at::kDouble);
   if (ranges.empty()) return at::zeros({1}, options);
-  if (!flat.is_cpu()) return device_sum(flat, ranges);
+  if (!flat.is_cpu()) return sum_of_squares_on_device(flat, ranges);
   double sum = 0;
   for (const Range& range : ranges) {
     sum += flat.scalar_type() == at::kDouble
