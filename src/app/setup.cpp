@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "cuboid/app/terminal.hpp"
+#include "cuboid/base/processor.hpp"
 #include "cuboid/base/text.hpp"
 #include "cuboid/launch/device.hpp"
 
@@ -23,7 +24,11 @@ void Announcer::warn(const std::string& text) const {
 
 Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const NodeMap& nodes) {
   Processor processor;
-  if (runtime.device != DeviceChoice::kCuda) return processor;
+  if (runtime.device != DeviceChoice::kCuda) {
+    if (const std::string instructions = vector_instructions(); !instructions.empty())
+      processor.name += " (" + instructions + ")";
+    return processor;
+  }
   const CudaDevice device = use_cuda_device(nodes.local_rank);
   processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
   processor.name = device.name;
@@ -66,6 +71,11 @@ std::string device_report(const Processor& processor, const RuntimeConfig& runti
       format("Device: %s, %ld thread%s a rank, communication over %s\n", processor.name.c_str(),
              static_cast<long>(runtime.num_threads), runtime.num_threads == 1 ? "" : "s",
              processor.backend == Backend::kNccl ? "NCCL" : "MPI");
+  if (processor.device.is_cpu() && runtime.dtype == Precision::kBFloat16 && !has_bf16_products()) {
+    text += warning_prefix() +
+            "this CPU has no instructions for bf16 products, which are made in fp32: --dtype bf16 "
+            "saves memory here, no time\n";
+  }
   if (nodes.oversubscribed()) {
     text += warning_prefix() +
             format("%d ranks share %d cores: timings are those of a crowded machine\n",

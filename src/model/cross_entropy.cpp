@@ -1,10 +1,10 @@
 #include "cuboid/model/cross_entropy.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
 
 #include "cuboid/kernels/cross_entropy.hpp"
+#include "cuboid/kernels/product.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -49,7 +49,7 @@ LmHead::LmHead(WeightStore& store, Communicator& tp, const ModelConfig& model, W
 }
 
 at::Tensor LmHead::logits(const at::Tensor& x) const {
-  return at::mm(x, weight_->value.t());
+  return multiply(x, weight_->value.t());
 }
 
 CrossEntropy LmHead::loss(const at::Tensor& x, const at::Tensor& targets, double scale) {
@@ -58,7 +58,7 @@ CrossEntropy LmHead::loss(const at::Tensor& x, const at::Tensor& targets, double
 
 at::Tensor LmHead::backward(const at::Tensor& d_logits, const at::Tensor& x) {
   at::Tensor dx = empty_to_reduce(tp_, {d_logits.size(0), weight_->value.size(1)}, x.options());
-  at::mm_out(dx, d_logits, weight_->value);
+  multiply_out(dx, d_logits, weight_->value);
   const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
   gradient_->accumulate_product(d_logits, x);
   sum->wait();

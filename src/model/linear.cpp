@@ -1,11 +1,9 @@
 #include "cuboid/model/linear.hpp"
 
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/mm.h>
-
 #include <cmath>
 
 #include "cuboid/kernels/activation.hpp"
+#include "cuboid/kernels/product.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
@@ -38,14 +36,13 @@ ColumnParallelLinear::ColumnParallelLinear(WeightStore& store, Communicator& tp,
 }
 
 at::Tensor ColumnParallelLinear::forward(const at::Tensor& x) const {
-  const at::Tensor weight_t = weight_->value.t();
-  if (bias_ == nullptr || bias_by_ == BiasBy::kCaller) return at::mm(x, weight_t);
-  return at::addmm(bias_->value, x, weight_t);
+  const bool adds_bias = bias_ != nullptr && bias_by_ != BiasBy::kCaller;
+  return multiply(x, weight_->value.t(), adds_bias ? bias_->value : at::Tensor());
 }
 
 at::Tensor ColumnParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
   at::Tensor dx = empty_to_reduce(tp_, {dy.size(0), weight_->value.size(1)}, dy.options());
-  at::mm_out(dx, dy, weight_->value);
+  multiply_out(dx, dy, weight_->value);
   const PendingWork sum = tp_.start_all_reduce(buffer_of(dx), ReduceOp::kSum);
   weight_->accumulate_product(dy, x);
   if (bias_by_ == BiasBy::kLayer) add_column_sums(dy, contribution_to(bias_));
@@ -69,14 +66,14 @@ RowParallelLinear::RowParallelLinear(WeightStore& store, Communicator& tp, const
 at::Tensor RowParallelLinear::forward(const at::Tensor& x) const {
   const at::Tensor weight_t = weight_->value.t();
   at::Tensor y = empty_to_reduce(tp_, {x.size(0), weight_t.size(1)}, x.options());
-  at::mm_out(y, x, weight_t);
+  multiply_out(y, x, weight_t);
   tp_.all_reduce(buffer_of(y));
   return y;
 }
 
 at::Tensor RowParallelLinear::backward(const at::Tensor& dy, const at::Tensor& x) {
   weight_->accumulate_product(dy, x);
-  return at::mm(dy, weight_->value);
+  return multiply(dy, weight_->value);
 }
 
 }  // namespace cuboid

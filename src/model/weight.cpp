@@ -1,13 +1,12 @@
 #include "cuboid/model/weight.hpp"
 
 #include <ATen/ops/add.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/kernels/product.hpp"
 #include "cuboid/model/initialize.hpp"
 
 namespace cuboid {
@@ -54,23 +53,7 @@ std::int64_t Weight::count() const {
 }
 
 void Weight::accumulate_product(const at::Tensor& dy, const at::Tensor& x) {
-  const at::Tensor dy_t = dy.t();
-  if (gradient.scalar_type() == dy.scalar_type()) {
-    if (fresh) {
-      at::mm_out(gradient, dy_t, x);
-    } else {
-      gradient.addmm_(dy_t, x);
-    }
-  } else if (dy.is_cuda()) {
-    // The tensor cores' fp32 sums go straight into the gradient: nothing is rounded to bf16 on the
-    // way, and there is no pass to add them.
-    const at::ScalarType type = gradient.scalar_type();
-    fresh ? at::mm_out(gradient, dy_t, x, type)
-          : at::addmm_out(gradient, gradient, dy_t, x, type, /*beta=*/1, /*alpha=*/1);
-  } else {
-    const at::Tensor rounded = at::mm(dy_t, x);
-    fresh ? gradient.copy_(rounded) : gradient.add_(rounded);
-  }
+  accumulate_product_(gradient, dy.t(), x, /*accumulate=*/!fresh);
   fresh = false;
 }
 

@@ -34,7 +34,8 @@ struct Processor {
 // The device of this rank, and what its collectives go over. `runtime.device` is resolved.
 // Collective over `world`.
 Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const NodeMap& nodes);
-// "Device: CPU, 1 thread a rank, communication over MPI", and a warning where ranks share cores.
+// "Device: CPU (AVX2), 1 thread a rank, communication over MPI", and warnings: bf16 that this CPU
+// has no instructions for, ranks that share cores.
 std::string device_report(const Processor& processor, const RuntimeConfig& runtime,
                           const NodeMap& nodes);
 
