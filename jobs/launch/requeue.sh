@@ -34,8 +34,8 @@ job_end() {
 }
 
 # run_and_requeue COMMAND...: runs it, hands signals on, and puts the job back into the queue where it stopped
-# early with everything saved (75), or something failed that is not the run's fault: the machine (1), or a rank
-# that was killed (128 and more). MPI often notices a dead node before SLURM does, and then SLURM sees no more than a
+# early with everything saved (75), or something failed that is not the run's fault: the machine (1), a rank that
+# did not come while others waited (6), or one that was killed (128 and more). MPI often notices a dead node before SLURM does, and then SLURM sees no more than a
 # script that failed. Not where somebody ended the job. A sweep that saves nothing says in `at` where it is, and
 # counts failures itself. Returns the command's exit code.
 run_and_requeue() {
@@ -55,7 +55,7 @@ run_and_requeue() {
     [[ -n $signal ]] || break
   done
   if ((rc == 75)) && [[ -z $ended ]]; then requeue "${at:-saved at step $(newest_step "$OUTPUT_DIR")}"; fi
-  if ((rc == 1 || rc >= 128)) && [[ -z $ended$at ]]; then requeue "failed with exit code $rc, newest checkpoint at step $(newest_step "$OUTPUT_DIR")"; fi
+  if ((rc == 1 || rc == 6 || rc >= 128)) && [[ -z $ended$at ]]; then requeue "failed with exit code $rc, newest checkpoint at step $(newest_step "$OUTPUT_DIR")"; fi
   return "$rc"
 }
 

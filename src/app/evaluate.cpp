@@ -133,8 +133,9 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
   const Processor processor = choose_processor(config.runtime, session.world(), nodes);
-  const Grid grid(session.world(), shape);
-  GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
+  const auto watchdog = make_watchdog(config, session, nodes);
+  const Grid grid = make_grid(session, shape, watchdog.get());
+  GridCommunicators communicators = connect(grid, processor, watchdog.get());
   out.say(device_report(processor, config.runtime, nodes));
   if (parsed.dry_run) {
     out.say("Dry run: " + subject.path + " can be evaluated so; nothing was computed");

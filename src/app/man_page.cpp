@@ -17,7 +17,7 @@ namespace {
 
 using Entry = std::pair<std::string_view, std::string_view>;
 
-constexpr std::array<Entry, 7> kExitCodes = {{
+constexpr std::array<Entry, 8> kExitCodes = {{
     {"0", "Done."},
     {"1",
      "A library or the machine failed: MPI, NCCL, CUDA, HDF5, the disk; cuboid bench collectives: "
@@ -25,6 +25,9 @@ constexpr std::array<Entry, 7> kExitCodes = {{
     {"2", "Usage: options, files, folders; damaged checkpoints."},
     {"3", "cuboid checkpoint diff: the checkpoints differ."},
     {"5", "The training diverged; the last checkpoint is from before."},
+    {"6",
+     "A rank waited for others longer than --comm-timeout; the report says who did not come. What "
+     "was saved is whole: start it again with --resume auto."},
     {"75",
      "Stopped early, by a signal or the time limit, with everything saved: start it again "
      "with --resume auto."},

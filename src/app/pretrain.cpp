@@ -133,8 +133,9 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
   const Processor processor = choose_processor(config.runtime, session.world(), nodes);
-  const Grid grid(session.world(), shape);
-  GridCommunicators communicators = make_grid_communicators(grid, processor.backend);
+  const auto watchdog = make_watchdog(config, session, nodes);
+  const Grid grid = make_grid(session, shape, watchdog.get());
+  GridCommunicators communicators = connect(grid, processor, watchdog.get());
   if (processor.device.is_cuda()) {
     communicators.recorder->use_clock(make_device_clock(/*stream=*/nullptr));
   }
@@ -168,7 +169,10 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
                    .options = option_pairs(config),
                    .versions = versions_for_checkpoint(),
                    .seconds_left = seconds_left,
-                   .hosts = hosts_of(nodes)});
+                   .hosts = hosts_of(nodes),
+                   .took = [&](double seconds) {
+                     if (watchdog) watchdog->took(seconds);
+                   }});
   trainer.begin(std::move(preflight.resume));
   return trainer.run() == RunEnd::kDone ? kDone : kStoppedExit;
 }

@@ -26,7 +26,7 @@ bool wants_value(const std::string& name) {
 }  // namespace
 
 std::span<const std::string> evaluation_options() {
-  static const std::array<std::string, 15> kNames = {"data-parallel-size",
+  static const std::array<std::string, 16> kNames = {"data-parallel-size",
                                                      "tensor-parallel-size",
                                                      "pipeline-parallel-size",
                                                      "micro-batch-size",
@@ -37,6 +37,7 @@ std::span<const std::string> evaluation_options() {
                                                      "output-dir",
                                                      "device",
                                                      "comm-backend",
+                                                     "comm-timeout",
                                                      "dtype",
                                                      "num-threads",
                                                      "dry-run",

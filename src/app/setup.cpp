@@ -4,7 +4,11 @@
 #include <omp.h>
 
 #include <cstdio>
+#include <numeric>
+#include <optional>
+#include <vector>
 
+#include "cuboid/app/command.hpp"
 #include "cuboid/app/terminal.hpp"
 #include "cuboid/base/processor.hpp"
 #include "cuboid/base/text.hpp"
@@ -38,6 +42,40 @@ Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const N
                     (runtime.comm_backend == BackendChoice::kAuto && !shared);
   processor.backend = nccl ? Backend::kNccl : Backend::kMpi;
   return processor;
+}
+
+std::unique_ptr<Watchdog> make_watchdog(const Config& config, const MpiSession& session,
+                                        const NodeMap& nodes) {
+  const auto timeout = config.runtime.comm_timeout;
+  if (timeout == 0 || session.size() == 1) return nullptr;
+  const auto name_of = [shape = shape_of(config.parallel), nodes](int rank) {
+    const auto node = static_cast<std::size_t>(nodes.node_of[static_cast<std::size_t>(rank)]);
+    return format("rank %d (%s) on %s", rank, to_string(coordinate_of(shape, rank)).c_str(),
+                  nodes.hosts[node].c_str());
+  };
+  return std::make_unique<Watchdog>(
+      session.world(),
+      WatchdogOptions{
+          .timeout = timeout ? std::optional(static_cast<double>(*timeout)) : std::nullopt,
+          .exit_code = kHungExit,
+          .prefix = error_prefix(),
+          .name_of = name_of,
+          .node_of = nodes.node_of,
+          .abort_job = [&session](int exit_code) { session.abort(exit_code); }});
+}
+
+Grid make_grid(const MpiSession& session, const GridShape& shape, Watchdog* watchdog) {
+  if (watchdog == nullptr) return Grid(session.world(), shape);
+  std::vector<int> everyone(static_cast<std::size_t>(session.size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  Channel& channel = watchdog->board().add("world", std::move(everyone));
+  const Waiting waiting(&channel, channel.start("set-up", 0));
+  return Grid(session.world(), shape);
+}
+
+GridCommunicators connect(const Grid& grid, const Processor& processor, Watchdog* watchdog) {
+  return make_grid_communicators(grid, processor.backend, /*compute_stream=*/nullptr,
+                                 watchdog == nullptr ? nullptr : &watchdog->board());
 }
 
 at::ScalarType compute_type(const Config& config) {

@@ -93,6 +93,7 @@ NcclCommunicator::NcclCommunicator(MPI_Comm comm, std::string name, const NcclOp
   check_mpi(MPI_Comm_dup(comm, mpi_.out()));
   check_mpi(MPI_Comm_set_errhandler(mpi_.get(), MPI_ERRORS_RETURN));
   if (size() == 1 && options.alone == NcclOptions::Alone::kShortcut) return;
+  check_cuda(cudaGetDevice(&device_));
   stream_ = make_cuda_stream();
   ready_ = make_cuda_event();
   initialise({"set-up", {}});
@@ -195,13 +196,67 @@ PendingWork NcclCommunicator::enqueue(const Label& label, const std::function<vo
   }
   check_cuda(cudaEventRecord(ready_.get(), options_.compute_stream));
   check_cuda(cudaStreamWaitEvent(stream_.get(), ready_.get(), 0));
+  Mark mark{};
+  const bool is_marked = begin_mark(mark);
   check(ncclGroupStart(), label);
   calls();
   check(ncclGroupEnd(), label);
   // The calls are in the stream only when NCCL says so; an event before that would be too early.
   settle(label);
   check_cuda(cudaEventRecord(done.get(), stream_.get()));
+  if (is_marked) end_mark(std::move(mark));
   return std::make_unique<EventWork>(*this, label, std::move(done));
+}
+
+// Not while the stream is captured into a graph: its events can be asked for nothing.
+bool NcclCommunicator::begin_mark(Mark& mark) {
+  if (!options_.is_watched) return false;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream_.get(), &capture));
+  if (capture != cudaStreamCaptureStatusNone) return false;
+  {
+    const std::scoped_lock lock(marks_mutex_);
+    if (!spare_marks_.empty()) {
+      mark = std::move(spare_marks_.back());
+      spare_marks_.pop_back();
+    }
+  }
+  if (!mark.reached) mark = {0, make_cuda_event(), make_cuda_event()};
+  mark.number = ++num_given_;
+  check_cuda(cudaEventRecord(mark.reached.get(), stream_.get()));
+  return true;
+}
+
+void NcclCommunicator::end_mark(Mark&& mark) {
+  check_cuda(cudaEventRecord(mark.complete.get(), stream_.get()));
+  const std::scoped_lock lock(marks_mutex_);
+  marks_.push_back(std::move(mark));
+}
+
+// Another thread may be capturing into a graph: with a relaxed mode asking does not disturb it.
+DeviceProgress NcclCommunicator::device_progress() {
+  cudaSetDevice(device_);  // of the calling thread
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  const std::scoped_lock lock(marks_mutex_);
+  while (!marks_.empty() && cudaEventQuery(marks_.front().complete.get()) == cudaSuccess) {
+    num_complete_ = num_reached_ = marks_.front().number;
+    spare_marks_.push_back(std::move(marks_.front()));
+    marks_.pop_front();
+  }
+  if (!marks_.empty() && cudaEventQuery(marks_.front().reached.get()) == cudaSuccess)
+    num_reached_ = marks_.front().number;
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  DeviceProgress progress{.num_reached = num_reached_, .num_complete = num_complete_, .error = {}};
+  ncclResult_t state = ncclSuccess;
+  if (comm_ && ncclCommGetAsyncError(comm_.get(), &state) == ncclSuccess && state != ncclSuccess &&
+      state != ncclInProgress)
+    progress.error = std::string("NCCL: ") + ncclGetErrorString(state);
+  return progress;
+}
+
+void NcclCommunicator::abort() noexcept {
+  if (comm_) ncclCommAbort(comm_.get());
 }
 
 PendingWork NcclCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {

@@ -260,7 +260,10 @@ void add_data_and_output(Table table) {
 }
 
 void add_runtime(Table table) {
+  constexpr std::int64_t kDay = 24 * 3600;
   constexpr auto kIn = &Config::runtime;
+  auto seconds = or_unset(integer(0, kDay));
+  seconds.value_name = "SECONDS|auto";
   table
       .add({"device", kIn, &RuntimeConfig::device,
             choice<DeviceChoice>({{"auto", DeviceChoice::kAuto},
@@ -273,6 +276,10 @@ void add_runtime(Table table) {
                                         {"nccl", BackendChoice::kNccl}}),
                  "What carries collectives; auto: nccl on GPUs, mpi on CPUs"}
                .alias("distributed-backend"))
+      .add({"comm-timeout", kIn, &RuntimeConfig::comm_timeout, seconds,
+            "Seconds that a rank may wait for others before all ranks end with exit code 6 and a "
+            "report of who did not come; 0: for ever; auto: 1800 until the first step is done, "
+            "then 300, or ten times the longest step if that is more"})
       .add(Entry{"dtype", kIn, &RuntimeConfig::dtype,
                  choice<Precision>({{"fp32", Precision::kFloat32}, {"bf16", Precision::kBFloat16}}),
                  "Precision of weights and activations; with bf16, master weights, gradients and "

@@ -170,6 +170,7 @@ void Trainer::took(double seconds) {
   constexpr double kShortest = 600.0;
   constexpr double kFactor = 10.0;
   time_limit_.took_step(seconds);
+  options_.took(seconds);
   if (seconds <= longest_seconds_) return;
   longest_seconds_ = seconds;
   set_stop_patience(static_cast<unsigned>(kShortest + kFactor * seconds));

@@ -110,6 +110,8 @@ Config everything_changed() {
                               "cuda",
                               "--comm-backend",
                               "mpi",
+                              "--comm-timeout",
+                              "45",
                               "--dtype",
                               "bf16",
                               "--num-threads",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import damage
 import disk
+import hang
 import kill
 import order
 import places
@@ -30,6 +31,7 @@ CLASSES = {
     "lock": ("pairs of jobs in one folder", 12, 1, places.run_lock),
     "race": ("pairs of jobs that begin together", 20, 1, places.run_race),
     "folders": ("output folders that cannot be used", len(places.CASES), 3, places.run_folders),
+    "hang": ("ranks that never come to an operation", len(hang.CASES), 2, hang.run_hang),
     "calls": ("failing calls, of about 1,000", 0, 6, disk.run_calls),
     "filesize": ("limits on file sizes", 100, 1, disk.run_filesize),
     "flips": ("flipped bits; a tenth as many truncations", 2000, None, damage.run_flips),

@@ -67,6 +67,7 @@ class Ended:
     orphans: list
     out: str
     err: str
+    left: list = field(default_factory=list)  # files in what stands for /dev/shm and /tmp
     exits: dict = field(default_factory=dict)  # exit code by rank; ranks that were killed have none
 
     def last_line(self):
@@ -198,13 +199,14 @@ class Job:
             except ProcessLookupError:
                 pass
         self.process.wait()
+        left = sorted(str(path) for path in Path(self.shared).rglob("*") if not path.is_dir())
         shutil.rmtree(self.shared, ignore_errors=True)
         exits = self._exit_codes()
         code = self.process.returncode
         if self.alone and code == 0:
             code = max(exits.values(), default=0)
         return Ended(code=code, seconds=self.seconds(), hung=hung, alone=self.alone,
-                     orphans=orphans, out=self.output(), exits=exits,
+                     orphans=orphans, out=self.output(), left=left, exits=exits,
                      err=(self.logs / f"{self.name}.err").read_text(errors="replace"))
 
     def _wait_for_orphans(self):
@@ -215,12 +217,17 @@ class Job:
             time.sleep(0.05)
         return []
 
+    def last_exit(self):
+        """When the last rank exited, by time.monotonic()."""
+        return max((int(line.split()[3]) for line in self.exits.read_text().splitlines()),
+                   default=0) * 1e-9
+
     def _exit_codes(self):
         codes = {}
         if self.exits.exists():
             for line in self.exits.read_text().splitlines():
                 # Without mpirun, MPI starts a daemon of its own, which inherits the shim.
-                name, rank, code = line.split()
+                name, rank, code, _ = line.split()
                 if name != "orted":
                     codes[int(rank)] = int(code)
         return codes

@@ -1,6 +1,7 @@
 // The subcommands of `cuboid`. Each returns the exit code: 0 done, 1 failure of a library or the
-// machine, 2 usage, 3 two checkpoints differ, 5 the training diverged, 75 (EX_TEMPFAIL of
-// sysexits.h) stopped early with everything saved: to be started again.
+// machine, 2 usage, 3 two checkpoints differ, 5 the training diverged, 6 ranks waited for others
+// longer than --comm-timeout, 75 (EX_TEMPFAIL of sysexits.h) stopped early with everything saved:
+// to be started again.
 #pragma once
 
 #include <span>
@@ -16,6 +17,7 @@ enum ExitCode : int {
   kUsage = 2,
   kDifferent = 3,
   kDivergedExit = 5,
+  kHungExit = 6,
   kStoppedExit = 75,
 };
 

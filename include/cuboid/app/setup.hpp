@@ -3,9 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 
 #include "cuboid/collective/grid_communicators.hpp"
+#include "cuboid/collective/watchdog.hpp"
 #include "cuboid/config/config.hpp"
 #include "cuboid/data/dataset.hpp"
 #include "cuboid/grid/shape.hpp"
@@ -38,6 +40,14 @@ Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const N
 // has no instructions for, ranks that share cores.
 std::string device_report(const Processor& processor, const RuntimeConfig& runtime,
                           const NodeMap& nodes);
+
+// Watches the communication of this run as --comm-timeout says; null where it is 0, and on one
+// rank. Collective over the session. `config` is resolved.
+std::unique_ptr<Watchdog> make_watchdog(const Config& config, const MpiSession& session,
+                                        const NodeMap& nodes);
+// The grid, and its communicators below; making them is watched, too. The watchdog may be null.
+Grid make_grid(const MpiSession& session, const GridShape& shape, Watchdog* watchdog);
+GridCommunicators connect(const Grid& grid, const Processor& processor, Watchdog* watchdog);
 
 at::ScalarType compute_type(const Config& config);
 // What `config`, resolved, asks of its data and of this rank's stage of the model.

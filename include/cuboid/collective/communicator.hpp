@@ -43,6 +43,13 @@ struct Transfer {
   int peer;
 };
 
+// How far a device has come with the operations that it was given, counted from 1 in their order.
+struct DeviceProgress {
+  std::uint64_t num_reached = 0;  // it works on this one, or is through with it
+  std::uint64_t num_complete = 0;
+  std::string error;  // what its communication has met on its own, or ""
+};
+
 // Every member is collective over the communicator unless it says otherwise; counts, dtypes and
 // operations must match on all ranks, and the buffers of one operation lie in one place. dtypes:
 // fp32, fp64, bf16, int64 (uint8 where nothing is reduced). bf16 sums are accumulated in fp32 and
@@ -91,6 +98,14 @@ class Communicator {
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes);
   // Whether ranks share the memory of this buffer.
   [[nodiscard]] virtual bool shares(const Buffer& buffer) const;
+
+  // For a watchdog. Operations given to a device so far: none where the host communicates.
+  [[nodiscard]] virtual std::uint64_t num_given() const { return 0; }
+  // These two from any thread, while others use the communicator.
+  [[nodiscard]] virtual DeviceProgress device_progress() { return {}; }
+  // Ends what is under way on a device, which may wait for ranks that never come. Nothing else may
+  // be asked of the communicator afterwards: the process is about to end.
+  virtual void abort() noexcept {}
 
   // Blocking forms.
   void all_reduce(Buffer inout, ReduceOp op = ReduceOp::kSum);

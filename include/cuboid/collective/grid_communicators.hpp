@@ -34,8 +34,10 @@ struct GridCommunicators {
 
 // Collective over the grid. kNccl needs a CUDA device that this rank has already set. Device
 // buffers are ordered with `compute_stream`; null is the legacy default stream (LibTorch's
-// default).
+// default). With a board, which must outlive them, a watchdog sees what they do; those between
+// stages have one name on both sides there, "pp activations" and "pp gradients".
 GridCommunicators make_grid_communicators(const Grid& grid, Backend backend,
-                                          cudaStream_t compute_stream = nullptr);
+                                          cudaStream_t compute_stream = nullptr,
+                                          ProgressBoard* board = nullptr);
 
 }  // namespace cuboid

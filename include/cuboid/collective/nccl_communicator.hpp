@@ -5,8 +5,10 @@
 #include <nccl.h>
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <source_location>
 #include <vector>
 
@@ -29,6 +31,8 @@ struct NcclOptions {
   cudaStream_t compute_stream = nullptr;
   // How long a set-up or a tear-down may take before it is an error.
   std::chrono::seconds timeout{300};
+  // Notes how far the device has come, for device_progress().
+  bool is_watched = false;
   // What a communicator of one rank does: nothing (a copy at most), or the same as others do, so
   // that one GPU is enough to try NCCL.
   enum class Alone : unsigned char { kShortcut, kThroughNccl };
@@ -57,6 +61,9 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] PendingWork start_exchange(std::span<const Transfer> transfers) override;
   // Waits (the host does) until all ranks have come here with their operations complete.
   void barrier() override;
+  [[nodiscard]] std::uint64_t num_given() const override { return num_given_; }
+  [[nodiscard]] DeviceProgress device_progress() override;
+  void abort() noexcept override;
 
  private:
   class EventWork;
@@ -65,6 +72,13 @@ class NcclCommunicator final : public Communicator {
   struct Label {
     const char* verb;
     ConstBuffer buffer;
+  };
+
+  // The events around an operation in the stream.
+  struct Mark {
+    std::uint64_t number;
+    CudaEvent reached;
+    CudaEvent complete;
   };
 
   void initialise(const Label& label);
@@ -77,6 +91,8 @@ class NcclCommunicator final : public Communicator {
   // Throws what NCCL met since; false while NCCL's own threads still work on the last call.
   bool is_settled(const Label& label);
   void settle(const Label& label);
+  [[nodiscard]] bool begin_mark(Mark& mark);
+  void end_mark(Mark&& mark);
   void finalize();
   [[nodiscard]] bool does_nothing(std::int64_t count) const { return !comm_ || count == 0; }
 
@@ -88,6 +104,14 @@ class NcclCommunicator final : public Communicator {
   NcclComm comm_;  // null for one rank, unless asked for
   bool failed_ = false;
   int uncaught_;
+  std::uint64_t num_given_ = 0;
+  int device_ = 0;
+
+  std::mutex marks_mutex_;  // of what follows, which the watchdog uses as well
+  std::deque<Mark> marks_;  // of what is not known to be complete
+  std::vector<Mark> spare_marks_;
+  std::uint64_t num_reached_ = 0;
+  std::uint64_t num_complete_ = 0;
 };
 
 }  // namespace cuboid

@@ -113,6 +113,8 @@ struct ProfileSteps {
 struct RuntimeConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   BackendChoice comm_backend = BackendChoice::kAuto;
+  // Seconds that a rank may wait for others; 0: for ever; none: see patience() in wait_clock.hpp.
+  std::optional<std::int64_t> comm_timeout;
   Precision dtype = Precision::kFloat32;
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured

@@ -1,6 +1,7 @@
 // The training loop: steps, validation, checkpoints, and what is printed about them.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -29,6 +30,8 @@ struct TrainerOptions {
   TextPairs versions;
   double seconds_left = TimeLimit::kNone;  // in which the run must have saved and ended; of rank 0
   RankHosts hosts;
+  // Is told how many seconds each step, or batch of a validation, took.
+  std::function<void(double)> took = [](double) {};
 };
 
 enum class RunEnd : unsigned char {

@@ -40,6 +40,13 @@ A job that goes on
   or preemption SLURM itself requeues it. scancel ends it for good, with a last
   checkpoint.
 
+A job that hangs
+
+  A rank that waits for others longer than --comm-timeout (5 minutes, or ten
+  steps if those take longer; half an hour until the first step is done) ends
+  all ranks with exit code 6, and a report says which rank on which node did
+  not come to which operation. preemptible.sbatch starts such a job again.
+
 Looking at it
 
   jobs/monitor.sh OUTPUT_DIR      step, loss, tokens/s, and each rank's load

@@ -97,7 +97,9 @@ void log(const Call& call, long number, long long begin, long result, int error,
 
 void note_exit(int code) {
   if (plan.exits < 0) return;
-  Line().field(program_invocation_short_name).number(plan.rank).number(code).end(plan.exits);
+  Line line;
+  line.field(program_invocation_short_name).number(plan.rank).number(code).number(now_ns());
+  line.end(plan.exits);
 }
 
 long long now_ns() {

@@ -181,6 +181,17 @@ int remove(const char* path) noexcept {
   });
 }
 
+// The program calls this before each operation of communication (src/collective/progress_board.cpp).
+void cuboid_trace_communication(const char* communicator, const char* verb,
+                                unsigned long long number) {
+  Line path;
+  path.text("communicator/").text(communicator);
+  const Call call{.name = verb, .path = path.c_str(), .offset = static_cast<long long>(number)};
+  if (!concerns(call) || !is_hit(verb)) return;
+  log(call, 0, now_ns(), 0, 0, "late");
+  do_before(call, 0);
+}
+
 void _exit(int code) {
   note_exit(code);
   syscall(SYS_exit_group, code);

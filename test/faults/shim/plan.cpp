@@ -49,6 +49,10 @@ void parse_kind(std::string_view kind) {
   if (word == "short") plan.kind = Kind::kShort;
   if (word == "sleep") plan.kind = Kind::kSleep;
   if (word == "filesize") plan.kind = Kind::kFileSize;
+  if (word == "stop") {
+    plan.kind = Kind::kSignal;
+    plan.value = SIGSTOP;
+  }
   for (const std::string_view name : {"kill", "usr1"}) {
     if (!word.starts_with(name)) continue;
     plan.kind = Kind::kSignal;
