@@ -181,7 +181,8 @@ int remove(const char* path) noexcept {
   });
 }
 
-// The program calls this before each operation of communication (src/collective/progress_board.cpp).
+// The program calls this before each operation of communication
+// (src/collective/progress_board.cpp).
 void cuboid_trace_communication(const char* communicator, const char* verb,
                                 unsigned long long number) {
   Line path;
