@@ -35,6 +35,7 @@ void for_heads(const AttentionShape& shape, const Heads& heads) {
 AttentionResult causal_attention(const at::Tensor& qkv, const AttentionShape& shape) {
   RECORD_FUNCTION("cuboid::causal_attention", std::vector<c10::IValue>({qkv, scores_of(shape)}));
   check(qkv, shape);
+  const auto set = detail::best_instruction_set();
   return detail::for_type(qkv, [&]<typename T>() -> AttentionResult {
     using W = detail::Wide<T>;
     AttentionResult result{at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options()),
@@ -46,7 +47,7 @@ AttentionResult causal_attention(const at::Tensor& qkv, const AttentionShape& sh
         .output = detail::mutable_data<T>(result.output),
         .log_sum_exp = detail::mutable_data<W>(result.log_sum_exp)};
     for_heads(shape,
-              [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end); });
+              [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end, set); });
     return result;
   });
 }
@@ -56,6 +57,7 @@ at::Tensor causal_attention_backward(const at::Tensor& d_output, const at::Tenso
   RECORD_FUNCTION("cuboid::causal_attention_backward",
                   std::vector<c10::IValue>({qkv, scores_of(shape)}));
   check(qkv, shape);
+  const auto set = detail::best_instruction_set();
   at::Tensor d_qkv = at::empty_like(qkv);
   detail::for_type(qkv, [&]<typename T>() {
     const detail::AttentionBackward<T> work{
@@ -66,7 +68,7 @@ at::Tensor causal_attention_backward(const at::Tensor& d_output, const at::Tenso
         .d_output = detail::data<T>(d_output),
         .d_qkv = detail::mutable_data<T>(d_qkv)};
     for_heads(shape, [&](std::int64_t begin, std::int64_t end) {
-      detail::attend_backward(work, begin, end);
+      detail::attend_backward(work, begin, end, set);
     });
   });
   return d_qkv;

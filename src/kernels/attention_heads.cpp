@@ -239,37 +239,42 @@ template <typename T>
                                                             std::int64_t begin, std::int64_t end) {
   attend_heads_backward<Avx2>(work, begin, end);
 }
-bool has_avx512() {
-  return __builtin_cpu_supports("x86-64-v4") != 0;
-}
-bool has_avx2() {
-  return __builtin_cpu_supports("x86-64-v3") != 0;
-}
 #endif
 
 }  // namespace
 
-template <typename T>
-void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end) {
+InstructionSet best_instruction_set() {
 #if defined(__x86_64__)
-  if (has_avx512()) return attend_avx512(work, begin, end);
-  if (has_avx2()) return attend_avx2(work, begin, end);
+  if (__builtin_cpu_supports("x86-64-v4") != 0) return InstructionSet::kAvx512;
+  if (__builtin_cpu_supports("x86-64-v3") != 0) return InstructionSet::kAvx2;
+#endif
+  return InstructionSet::kAny;
+}
+
+template <typename T>
+void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end,
+            [[maybe_unused]] InstructionSet set) {
+#if defined(__x86_64__)
+  if (set == InstructionSet::kAvx512) return attend_avx512(work, begin, end);
+  if (set == InstructionSet::kAvx2) return attend_avx2(work, begin, end);
 #endif
   attend_heads<AnyProcessor>(work, begin, end);
 }
 
 template <typename T>
-void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end) {
+void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end,
+                     [[maybe_unused]] InstructionSet set) {
 #if defined(__x86_64__)
-  if (has_avx512()) return attend_backward_avx512(work, begin, end);
-  if (has_avx2()) return attend_backward_avx2(work, begin, end);
+  if (set == InstructionSet::kAvx512) return attend_backward_avx512(work, begin, end);
+  if (set == InstructionSet::kAvx2) return attend_backward_avx2(work, begin, end);
 #endif
   attend_heads_backward<AnyProcessor>(work, begin, end);
 }
 
-#define CUBOID_INSTANTIATE(T)                                                   \
-  template void attend(const AttentionForward<T>&, std::int64_t, std::int64_t); \
-  template void attend_backward(const AttentionBackward<T>&, std::int64_t, std::int64_t);
+#define CUBOID_INSTANTIATE(T)                                                                   \
+  template void attend(const AttentionForward<T>&, std::int64_t, std::int64_t, InstructionSet); \
+  template void attend_backward(const AttentionBackward<T>&, std::int64_t, std::int64_t,        \
+                                InstructionSet);
 CUBOID_INSTANTIATE(float)
 CUBOID_INSTANTIATE(Bfloat16)
 CUBOID_INSTANTIATE(double)

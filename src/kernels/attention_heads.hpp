@@ -27,10 +27,16 @@ struct AttentionBackward {
   T* d_qkv;
 };
 
+// Ascending: a processor that has one has those before it.
+enum class InstructionSet : unsigned char { kAny, kAvx2, kAvx512 };
+InstructionSet best_instruction_set();
+
 // Key/value heads [begin, end) of all sequences.
 template <typename T>
-void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end);
+void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end,
+            InstructionSet set);
 template <typename T>
-void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end);
+void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end,
+                     InstructionSet set);
 
 }  // namespace cuboid::detail

@@ -20,6 +20,8 @@
 #include <limits>
 #include <vector>
 
+#include "../../src/kernels/attention_heads.hpp"
+
 namespace cuboid {
 namespace {
 
@@ -118,6 +120,45 @@ TEST_P(AttentionTest, ManyShapes) {
 TEST_P(AttentionTest, SharpAndFlatScores) {
   check({1, 70, 2, 2, 32}, 30.0);  // scores of hundreds: one key takes all
   check({1, 70, 2, 2, 32}, 0.0);   // all alike
+}
+
+// Tiles differ between instruction sets, so every one that this processor has is held to the best.
+TEST_P(AttentionTest, EveryInstructionSet) {
+  const auto best = detail::best_instruction_set();
+  for (const AttentionShape& shape :
+       std::vector<AttentionShape>{{2, 6, 4, 2, 4}, {2, 64, 4, 4, 32}, {1, 77, 2, 1, 24}}) {
+    const std::int64_t tokens = shape.sequences * shape.seq;
+    const at::Tensor qkv = random(tokens, shape.width());
+    const at::Tensor d_output = random(tokens, shape.heads * shape.head_dim);
+    const AttentionResult expected = causal_attention(qkv, shape);
+    const at::Tensor expected_gradient =
+        causal_attention_backward(d_output, qkv, expected, shape).to(at::kDouble);
+    for (auto set = detail::InstructionSet::kAny; set < best;
+         set = static_cast<detail::InstructionSet>(static_cast<int>(set) + 1)) {
+      SCOPED_TRACE(testing::Message()
+                   << "set " << static_cast<int>(set) << ", width " << shape.head_dim);
+      const AttentionResult result{at::zeros_like(expected.output),
+                                   at::zeros_like(expected.log_sum_exp)};
+      const at::Tensor gradient = at::zeros_like(qkv);
+      const auto run = [&]<typename T>() {
+        using W = detail::Wide<T>;
+        const auto data = [](const at::Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); };
+        auto* log_sum_exp = static_cast<W*>(result.log_sum_exp.mutable_data_ptr());
+        const std::int64_t heads = shape.sequences * shape.kv_heads;
+        detail::attend<T>({shape, data(qkv), data(result.output), log_sum_exp}, 0, heads, set);
+        detail::attend_backward<T>(
+            {shape, data(qkv), data(result.output), log_sum_exp, data(d_output), data(gradient)}, 0,
+            heads, set);
+      };
+      switch (GetParam()) {
+        case at::kFloat: run.template operator()<float>(); break;
+        case at::kDouble: run.template operator()<double>(); break;
+        default: run.template operator()<detail::Bfloat16>(); break;
+      }
+      expect_near(result.output, expected.output.to(at::kDouble), GetParam(), 1.0, "output");
+      expect_near(gradient, expected_gradient, GetParam(), 1.0, "gradient");
+    }
+  }
 }
 
 // What is behind the mask never counts, to the last bit.
