@@ -25,14 +25,14 @@ struct Forward {
 template <typename T>
 [[gnu::always_inline]] inline void add_row(const T* x, const T* delta, const T* delta_bias, T* sum,
                                            std::int64_t width) {
-  if (delta_bias != nullptr) {
-#pragma omp simd
-    for (std::int64_t c = 0; c < width; ++c)
-      sum[c] = narrow<T>(widen(x[c]) + (widen(delta[c]) + widen(delta_bias[c])));
-  } else {
+  if (delta_bias == nullptr) {
 #pragma omp simd
     for (std::int64_t c = 0; c < width; ++c) sum[c] = narrow<T>(widen(x[c]) + widen(delta[c]));
+    return;
   }
+#pragma omp simd
+  for (std::int64_t c = 0; c < width; ++c)
+    sum[c] = narrow<T>(widen(x[c]) + (widen(delta[c]) + widen(delta_bias[c])));
 }
 
 // The row is in the first-level cache after the first loop, so that the others cost little.
@@ -69,15 +69,15 @@ CUBOID_CLONES void normalize_rows(const Forward<T>& a, std::int64_t begin, std::
     }
     const W rstd = W(1) / std::sqrt(squares * share + a.epsilon);
     a.rstd[row] = rstd;
-    if (bias != nullptr) {
-#pragma omp simd
-      for (std::int64_t c = 0; c < width; ++c)
-        y[c] = narrow<T>((widen(x[c]) - mean) * rstd * widen(weight[c]) + widen(bias[c]));
-    } else {
+    if (bias == nullptr) {
 #pragma omp simd
       for (std::int64_t c = 0; c < width; ++c)
         y[c] = narrow<T>(widen(x[c]) * rstd * widen(weight[c]));
+      continue;
     }
+#pragma omp simd
+    for (std::int64_t c = 0; c < width; ++c)
+      y[c] = narrow<T>((widen(x[c]) - mean) * rstd * widen(weight[c]) + widen(bias[c]));
   }
 }
 
