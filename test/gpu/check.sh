@@ -14,7 +14,7 @@
 #   mfu/SIZE          a GPT-2 of that size in bf16, sequences of 1024: tokens/s and MFU (6N + 6LhT)
 #   peer/SIZE         the same beside PyTorch with flash attention, eager and compiled, in turns
 #
-# All of it takes about 25 minutes on one H100; SIZE is 124m, 350m, 774m, 1.5b.
+# SIZE is 124m, 350m, 774m, 1.5b. No check takes more than ten minutes: it is stopped before.
 # Exit 0: nothing failed; 1: something did, or there is no GPU; 2: usage.
 #
 #   NCCL_LIB=DIR      a folder with another libnccl.so.2, put before the built-in one
