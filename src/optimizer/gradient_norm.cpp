@@ -92,15 +92,22 @@ std::vector<Range> counted_ranges(const WeightStore& store, int tp_rank) {
 GradientNorm::GradientNorm(const WeightStore& store, Communicator& model_parallel, int tp_rank)
     : store_(store), model_parallel_(model_parallel), counted_(counted_ranges(store, tp_rank)) {}
 
-double GradientNorm::compute() const {
+at::Tensor GradientNorm::gather() const {
   const at::Tensor mine = sum_of_squares(store_.gradients(), counted_);
   // Gathered and added in rank order here: what order an all-reduce adds in is the library's to
   // choose, and replicas that differed in the last bit would drift apart.
   at::Tensor gathered = at::empty({model_parallel_.size()}, mine.options());
   model_parallel_.all_gather(buffer_of(mine), buffer_of(gathered));
-  const at::Tensor sums = gathered.cpu();
-  const auto* first = sums.const_data_ptr<double>();
-  return std::sqrt(std::accumulate(first, first + sums.numel(), 0.0));
+  return gathered;
+}
+
+double GradientNorm::norm_of(std::span<const double> squares) {
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
+
+double GradientNorm::compute() const {
+  const at::Tensor squares = gather().cpu();
+  return norm_of({squares.const_data_ptr<double>(), static_cast<std::size_t>(squares.numel())});
 }
 
 at::Tensor sum_of_squares(const at::Tensor& flat, std::span<const Range> ranges) {

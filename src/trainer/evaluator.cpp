@@ -10,10 +10,10 @@
 namespace cuboid {
 
 LossTotal add_up_losses(const Config& config, const Grid& grid, GridCommunicators& communicators,
-                        const Stage& stage, bool attention) {
+                        double loss_sum, bool attention) {
   // All TP ranks of the last stage hold the same sum; one of them speaks for each replica.
   const bool speaks = grid.is_last_stage() && grid.at().tp == 0;
-  std::array<double, 2> sums = {speaks ? stage.loss_sum() : 0.0, attention ? 1.0 : 0.0};
+  std::array<double, 2> sums = {speaks ? loss_sum : 0.0, attention ? 1.0 : 0.0};
   communicators.control->all_reduce(buffer_of(std::span<double>(sums)));
   const std::int64_t tokens = config.batch.global_batch_size * config.model.seq_length;
   return {.loss = sums[0] / static_cast<double>(tokens), .attention = sums[1] > 0.0};
@@ -49,7 +49,7 @@ std::optional<double> Evaluator::run(const TokenSplit& validation) {
     stage_.begin_step(micro_batches_of(batch, config_, stage_), /*loss_scale=*/0.0);
     executor_.run(schedule_);
     const LossTotal total =
-        add_up_losses(config_, grid_, communicators_, stage_, wants_attention_());
+        add_up_losses(config_, grid_, communicators_, stage_.loss_sum(), wants_attention_());
     if (total.attention) return std::nullopt;
     losses += total.loss;
   }

@@ -1,6 +1,9 @@
 #include "cuboid/trainer/train_step.hpp"
 
+#include <ATen/ops/cat.h>
+
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "cuboid/optimizer/lr_schedule.hpp"
@@ -35,9 +38,19 @@ void TrainStep::begin(const Batch& batch) {
                     1.0 / static_cast<double>(tokens_per_step_));
 }
 
-double TrainStep::gradient_norm() {
-  const Span span(&recorder_, StepPart::kOptimizer, {.what = "gradient norm"});
-  return norm_.compute();
+// The stage's loss and the gradients' norm in one copy from the device: all that a step waits for.
+TrainStep::Measured TrainStep::measure() {
+  at::Tensor squares;
+  {
+    const Span span(&recorder_, StepPart::kOptimizer, {.what = "gradient norm"});
+    squares = norm_.gather();
+  }
+  const at::Tensor& loss = stage_.loss_on_device();
+  const at::Tensor numbers =
+      loss.defined() ? at::cat({loss.view({1}), squares}).cpu() : squares.cpu();
+  const std::span all(numbers.const_data_ptr<double>(), static_cast<std::size_t>(numbers.numel()));
+  return {.loss_sum = loss.defined() ? all.front() : 0.0,
+          .grad_norm = GradientNorm::norm_of(all.subspan(loss.defined() ? 1 : 0))};
 }
 
 void TrainStep::update(double learning_rate, double clip) {
@@ -53,11 +66,12 @@ StepResult TrainStep::run(const Batch& batch, std::int64_t step) {
   if (stage_.tied_weight() != nullptr) {
     finish_tied_gradient(*stage_.tied_weight(), stage_.tied_gradient(), *communicators_.ends);
   }
+  const Measured measured = measure();
   const LossTotal total =
-      add_up_losses(config_, grid_, communicators_, stage_, hooks_.wants_attention());
+      add_up_losses(config_, grid_, communicators_, measured.loss_sum, hooks_.wants_attention());
   StepResult result{
       .loss = total.loss,
-      .grad_norm = gradient_norm(),
+      .grad_norm = measured.grad_norm,
       .learning_rate = learning_rate(config_.optimizer, step, config_.train.max_steps),
       .attention = total.attention};
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {

@@ -53,6 +53,8 @@ class Stage final : public StageCompute {
   // Sum of the losses of this step's tokens so far, in nats. Waits for the device. 0 on all but the
   // last stage.
   [[nodiscard]] double loss_sum() const;
+  // The same on the device: fp64 without dims, undefined where there is none. Waits for nothing.
+  [[nodiscard]] const at::Tensor& loss_on_device() const { return loss_sum_; }
   // Called with each weight whose gradient is final (during the backward of the last micro-batch).
   void on_final_gradient(std::function<void(Weight&)> listener) { listener_ = std::move(listener); }
 

@@ -24,6 +24,10 @@ class GradientNorm {
   // same bits on all its ranks, and on every replica with the same gradients. Not finite where a
   // gradient is not: that is the caller's to act on.
   [[nodiscard]] double compute() const;
+  // Its two halves, for who reads other numbers of the device as well: the squares of each rank's
+  // part, fp64 [ranks] on the device, without waiting for it; and the norm of them.
+  [[nodiscard]] at::Tensor gather() const;
+  [[nodiscard]] static double norm_of(std::span<const double> squares);
 
   // What this rank counts, as ranges of the flat gradients.
   [[nodiscard]] const std::vector<Range>& counted() const { return counted_; }

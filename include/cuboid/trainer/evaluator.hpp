@@ -21,9 +21,10 @@ struct LossTotal {
   bool attention = false;  // some rank wants all to talk
 };
 
-// Collective: adds up the last stages' losses of a step, and who wants attention.
+// Collective: adds up the last stages' losses of a step (each gives its stage's), and who wants
+// attention.
 LossTotal add_up_losses(const Config& config, const Grid& grid, GridCommunicators& communicators,
-                        const Stage& stage, bool attention);
+                        double loss_sum, bool attention);
 
 class Evaluator {
  public:

@@ -47,7 +47,10 @@ class TrainStep {
 
  private:
   void begin(const Batch& batch);
-  double gradient_norm();
+  struct Measured {
+    double loss_sum, grad_norm;
+  };
+  Measured measure();
   void update(double learning_rate, double clip);
 
   Config config_;
