@@ -30,7 +30,8 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 template <typename T>
 [[gnu::always_inline]] inline T narrow(Wide<T> x) {
   if constexpr (std::is_same_v<T, Bfloat16>) {
-    const auto bits = std::bit_cast<std::uint32_t>(x != x ? std::bit_cast<float>(0x7FC00000U) : x);
+    const auto bits =
+        std::bit_cast<std::uint32_t>(__builtin_isnan(x) ? std::bit_cast<float>(0x7FC00000U) : x);
     return static_cast<Bfloat16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
   } else {
     return x;
