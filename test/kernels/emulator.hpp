@@ -60,17 +60,22 @@ class Block {
   void run() {
     current_block = this;
     for (unsigned i = 0; i < fibers_.size(); ++i) start(i);
+    bool all = false;
     while (live_ > 0) {
       const std::uint64_t before = progress_;
-      // Round about, forwards or backwards, from another thread each time.
+      // Round about, forwards or backwards, from another thread each time; and without some warps,
+      // so that others come far ahead of them.
       seed_ = seed_ * 1664525U + 1013904223U;
       const unsigned count = static_cast<unsigned>(fibers_.size());
       for (unsigned i = 0; i < count; ++i) {
         const unsigned turn = (seed_ >> 8) + i;
-        resume((seed_ & 1U) != 0 ? turn % count : count - 1 - turn % count);
+        const unsigned index = (seed_ & 1U) != 0 ? turn % count : count - 1 - turn % count;
+        const unsigned warp = index / kLanes;
+        if (all || ((seed_ >> 16) + warp * 2654435761U) >> 31 == 0) resume(index);
       }
-      if (progress_ == before)
+      if (progress_ == before && all)
         throw std::logic_error(name_ + ": some threads wait at a barrier that others never reach");
+      all = progress_ == before;
     }
   }
 
