@@ -42,7 +42,8 @@ EXPECTED = {
               "stage_of_2_layers/demo/forward_backward/fp32"],
     "optimizer": ["adamw/fp32/819.2K", "adamw/bf16/819.2K", "gradient_norm/819.2K"],
     "collective": ["mpi/all_reduce/fp32/8B", "mpi/all_gather/fp32/1KiB", "plain/MPI_Bcast/fp32/32KiB",
-                   "mpi/reduce_scatter/bf16/32KiB", "mpi/ping_pong/8B", "mpi/both_ways/32KiB"],
+                   "mpi/reduce_scatter/bf16/32KiB", "mpi/all_reduce_shared/fp32/32KiB", "mpi/ping_pong/8B",
+                   "mpi/both_ways/32KiB"],
     "pipeline": ["null_step/gpipe/4.0KiB", "null_step/1f1b/4.0KiB"],
     "base": ["span/outside_of_steps", "span/summed", "span/traced"],
     "data": ["read_batch/12x64", "wait_for_next/64x1024", "check_ids", "sample_id"],
@@ -62,8 +63,8 @@ BUS_FACTORS = {
     "ping_pong": lambda n: 1,
     "both_ways": lambda n: 1,
 }
-SAME_AS = {"MPI_Allreduce": "all_reduce", "MPI_Allgather": "all_gather", "MPI_Bcast": "broadcast",
-           "MPI_Reduce_scatter_block": "reduce_scatter", "MPI_Sendrecv": "exchange"}
+SAME_AS = {"all_reduce_shared": "all_reduce", "MPI_Allreduce": "all_reduce", "MPI_Allgather": "all_gather",
+           "MPI_Bcast": "broadcast", "MPI_Reduce_scatter_block": "reduce_scatter", "MPI_Sendrecv": "exchange"}
 SIZES = {"8B": 8, "1KiB": 1024, "32KiB": 32768}
 
 
