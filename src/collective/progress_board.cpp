@@ -28,10 +28,10 @@ Channel::Channel(std::string name, std::vector<int> members)
     : name_(std::move(name)), members_(std::move(members)) {}
 
 Operation Channel::start(const char* verb, std::int64_t bytes, int peer, bool is_message) {
-  static const Tracer tracer = find_tracer();
+  static const Tracer kTracer = find_tracer();
   std::atomic<std::uint64_t>& count = is_message ? num_messages_ : num_collectives_;
   const std::uint64_t number = next(count);
-  if (tracer != nullptr) tracer(name_.c_str(), verb, number);
+  if (kTracer != nullptr) kTracer(name_.c_str(), verb, number);
   count.store(number, std::memory_order_release);
   return {.verb = verb, .bytes = bytes, .peer = peer, .is_message = is_message, .number = number};
 }

@@ -20,8 +20,8 @@ at::Tensor widened(const at::Tensor& a) {
 }  // namespace
 
 Bf16Products bf16_products() {
-  static const bool has_instructions = has_bf16_products();
-  return has_instructions ? Bf16Products::kBf16 : Bf16Products::kFp32;
+  static const bool kHasInstructions = has_bf16_products();
+  return kHasInstructions ? Bf16Products::kBf16 : Bf16Products::kFp32;
 }
 
 void multiply_out(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,

@@ -19,7 +19,7 @@ at::Tensor tokens_on(const std::vector<std::int64_t>& all, at::Device device) {
   const auto count = static_cast<std::int64_t>(all.size());
   // from_blob wants mutable memory; nobody writes to tokens.
   auto* data = const_cast<std::int64_t*>(all.data());
-  const at::Tensor here = at::from_blob(data, {count}, at::kLong);
+  at::Tensor here = at::from_blob(data, {count}, at::kLong);
   if (device.is_cpu()) return here;
   at::Tensor pinned = at::empty({count}, at::TensorOptions(at::kLong).pinned_memory(true));
   pinned.copy_(here);

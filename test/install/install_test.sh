@@ -146,12 +146,14 @@ make_install install PREFIX="$prefix/libother" DESTDIR="$prefix/lib/libother.a" 
 has "it says so" '^install: error: .* cannot be written' "$(cat "$work/err")"
 make_install install PREFIX="$work/with space" && fail "PREFIX with a space" || ok
 has "it says so" "^install: error: PREFIX='.*' has a space in it" "$(cat "$work/err")"
-# A disk that is full half way: uninstall still takes all of it back.
+# A disk that is full half way, with room for the program and not for the library: uninstall still takes
+# all of it back.
 mkdir "$work/small"
 if unshare -rm true 2>/dev/null; then
-  MODE=${MODE:-release} unshare -rm bash -c 'mount -t tmpfs -o size=4m none "$1" || exit
+  room=$(($(stat -c %s bin/cuboid) + (1 << 20)))
+  MODE=${MODE:-release} unshare -rm bash -c 'mount -t tmpfs -o size="$2" none "$1" || exit
     make --no-print-directory install PREFIX="$1/p"; find "$1" -name cuboid -type f; make --no-print-directory uninstall PREFIX="$1/p"
-    find "$1" -mindepth 1 | sed "s/^/left: /"' - "$work/small" >"$work/out" 2>"$work/err" </dev/null
+    find "$1" -mindepth 1 | sed "s/^/left: /"' - "$work/small" "$room" >"$work/out" 2>"$work/err" </dev/null
   has "it says so" '^install: error: .* could not be written; make uninstall' "$(cat "$work/err")"
   has "it had begun" '/p/bin/cuboid$' "$(cat "$work/out")"
   grep '^left:' "$work/out" && fail "uninstall after half an install" || ok

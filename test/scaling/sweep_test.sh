@@ -134,7 +134,7 @@ awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
   { sum = 0; for (i = at["compute_ms"]; i <= at["other_ms"]; i++) sum += $i; if ($at["compute_ms"] <= 0 || sum <= 0) bad = 1
     if ($at["grid"] == "1x1x2" && ($at["bubble"] <= 0 || $at["bubble_theory"] < 0.1111 || $at["bubble_theory"] > 0.1112)) bad = 1 }
   END { exit bad }' "$work/sweep/scaling.csv" && ok || fail "a real sweep: parts and bubble" "$(cat "$work/sweep/scaling.csv")"
-for line in '^\| processor \| .+ \|$' '^\| memory of a node \| [0-9.]+ GiB \|$' '^\| mpi \| Open MPI' '^\| libtorch \| 2\.' '^\| 2 ranks.* CPU, 1 thread a rank.*peak 2 TFLOP/s' \
+for line in '^\| processor \| .+ \|$' '^\| memory of a node \| [0-9.]+ GiB \|$' '^\| mpi \| Open MPI' '^\| libtorch \| 2\.' '^\| 2 ranks.* CPU( \([A-Za-z0-9, -]+\))?, 1 thread a rank.*peak 2 TFLOP/s' \
   "^    .*mpirun .* cuboid pretrain .*--output-dir points/strong-2-1x1x2-1f1b/1 .*--max-steps 8"; do
   grep -qE "$line" "$work/sweep/report.md" && ok || fail "the report of a real sweep: $line" "$(cat "$work/sweep/report.md")"
 done
