@@ -35,8 +35,9 @@ INCLUDES := -Iinclude -Itest $(addprefix -isystem ,$(TORCH)/include $(TORCH)/inc
             $(NVIDIA)/cu13/include $(NVCC_INCLUDE) $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
 CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
-# Kernels are loops for vectors: no errno of square roots, no traps of comparisons that select.
-FLAGS_kernels := -fno-math-errno -fno-trapping-math
+# Kernels are loops for vectors: no errno of square roots, no traps of comparisons that select, and
+# no copies of a loop's rest for each side of a comparison (two divisions a vector instead of one).
+FLAGS_kernels := -fno-math-errno -fno-trapping-math -fno-thread-jumps
 NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
             -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
 # LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
