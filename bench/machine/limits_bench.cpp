@@ -1,12 +1,12 @@
 // This machine's limits, by all ranks at once: what the shares of all other tables refer to
 // (harness/limits.hpp says how each is measured). Products and copies of several sizes, since a
 // limit holds for its size.
-#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 
 #include "../harness/measure.hpp"
 #include "cuboid/base/text.hpp"
+#include "cuboid/kernels/product.hpp"
 
 namespace cuboid::harness {
 namespace {
@@ -19,8 +19,8 @@ void products(benchmark::State& state, std::int64_t side, at::ScalarType type) {
   // Random values: products of zeros run faster than any real one.
   const at::Tensor a = at::randn({side, side}, options_of(type));
   const at::Tensor b = at::randn({side, side}, options_of(type));
-  at::Tensor c = at::mm(a, b);
-  const Times times = measure(state, {.action = [&] { at::mm_out(c, a, b); }});
+  const at::Tensor c = multiply(a, b);
+  const Times times = measure(state, {.action = [&] { multiply_out(c, a, b); }});
   const auto n = static_cast<double>(side);
   set_rate(state, times, "FLOP", 2 * n * n * n * world().size(), product_limit(type));
 }

@@ -8,6 +8,10 @@ bool has_bf16_products() {
   return __builtin_cpu_supports("avx512bf16") != 0 || __builtin_cpu_supports("amx-bf16") != 0;
 }
 
+bool is_intel_processor() {
+  return __builtin_cpu_is("intel") != 0;
+}
+
 std::string vector_instructions() {
   std::string text;
   if (__builtin_cpu_supports("x86-64-v4") != 0) {
@@ -24,6 +28,10 @@ std::string vector_instructions() {
 
 bool has_bf16_products() {
   return true;  // not known: LibTorch's choice
+}
+
+bool is_intel_processor() {
+  return false;
 }
 
 std::string vector_instructions() {

@@ -243,14 +243,6 @@ template <typename T>
 
 }  // namespace
 
-InstructionSet best_instruction_set() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4") != 0) return InstructionSet::kAvx512;
-  if (__builtin_cpu_supports("x86-64-v3") != 0) return InstructionSet::kAvx2;
-#endif
-  return InstructionSet::kAny;
-}
-
 template <typename T>
 void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end,
             [[maybe_unused]] InstructionSet set) {

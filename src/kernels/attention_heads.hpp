@@ -6,6 +6,7 @@
 
 #include "cuboid/kernels/attention.hpp"
 #include "cuboid/kernels/math.hpp"
+#include "instruction_set.hpp"
 
 namespace cuboid::detail {
 
@@ -26,10 +27,6 @@ struct AttentionBackward {
   const T* d_output;
   T* d_qkv;
 };
-
-// Ascending: a processor that has one has those before it.
-enum class InstructionSet : unsigned char { kAny, kAvx2, kAvx512 };
-InstructionSet best_instruction_set();
 
 // Key/value heads [begin, end) of all sequences.
 template <typename T>

@@ -1,9 +1,13 @@
 #include "cuboid/kernels/product.hpp"
 
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/record_function.h>
 
 #include "cuboid/base/processor.hpp"
+#include "host.hpp"
+#include "product_blocks.hpp"
 
 namespace cuboid {
 namespace {
@@ -17,6 +21,49 @@ at::Tensor widened(const at::Tensor& a) {
   return a.to(at::kFloat, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Preserve);
 }
 
+template <typename T>
+detail::MatrixView<T> view_of(const at::Tensor& a) {
+  return {static_cast<const T*>(a.const_data_ptr()), a.stride(0), a.stride(1)};
+}
+
+// Rows or columns are whole runs of memory, as `multiply_blocks` reads them.
+bool is_ordered(const at::Tensor& a) {
+  return a.stride(0) == 1 || a.stride(1) == 1;
+}
+
+// Whether the project's own blocks make this product, rather than LibTorch.
+bool by_blocks(const at::Tensor& a, const at::Tensor& b, Bf16Products how) {
+  return (is_widened(a, how) || (a.is_cpu() && a.scalar_type() == at::kFloat)) &&
+         host_products() == HostProducts::kBlocks && a.scalar_type() == b.scalar_type() &&
+         is_ordered(a) && is_ordered(b) && a.numel() > 0 && b.numel() > 0;
+}
+
+// out [m, n], fp32, = a b, + out or + bias.
+void multiply_by_blocks(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                        bool accumulate, const at::Tensor& bias) {
+  // By the name of LibTorch's own, whose operations profilers count.
+  RECORD_FUNCTION("aten::mm", std::vector<c10::IValue>({a, b}));
+  const auto multiply_as = [&]<typename T>() {
+    detail::multiply_blocks<T>({.m = a.size(0),
+                                .k = a.size(1),
+                                .n = b.size(1),
+                                .a = view_of<T>(a),
+                                .b = view_of<T>(b),
+                                .c = detail::mutable_data<float>(out),
+                                .bias = detail::data<float>(bias),
+                                .accumulate = accumulate},
+                               detail::best_instruction_set());
+  };
+  a.scalar_type() == at::kFloat ? multiply_as.operator()<float>()
+                                : multiply_as.operator()<detail::Bfloat16>();
+}
+
+at::Tensor fp32_by_blocks(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
+  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
+  multiply_by_blocks(out, a, b, /*accumulate=*/false, bias.defined() ? widened(bias) : bias);
+  return out;
+}
+
 }  // namespace
 
 Bf16Products bf16_products() {
@@ -24,9 +71,21 @@ Bf16Products bf16_products() {
   return kHasInstructions ? Bf16Products::kBf16 : Bf16Products::kFp32;
 }
 
+HostProducts host_products() {
+  static const bool kBlocks =
+      detail::best_instruction_set() >= detail::InstructionSet::kAvx2 && !is_intel_processor();
+  return kBlocks ? HostProducts::kBlocks : HostProducts::kLibTorch;
+}
+
 void multiply_out(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                   Bf16Products how) {
-  if (is_widened(a, how)) {
+  if (by_blocks(a, b, how)) {
+    if (out.scalar_type() == at::kFloat) {
+      multiply_by_blocks(out, a, b, /*accumulate=*/false, {});
+    } else {
+      out.copy_(fp32_by_blocks(a, b, {}));
+    }
+  } else if (is_widened(a, how)) {
     out.copy_(at::mm(widened(a), widened(b)));
   } else {
     at::Tensor result = out;
@@ -36,6 +95,7 @@ void multiply_out(const at::Tensor& out, const at::Tensor& a, const at::Tensor& 
 
 at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                     Bf16Products how) {
+  if (by_blocks(a, b, how)) return fp32_by_blocks(a, b, bias).to(a.scalar_type());
   if (is_widened(a, how))
     return multiply(widened(a), widened(b), bias.defined() ? widened(bias) : bias, how)
         .to(a.scalar_type());
@@ -44,6 +104,8 @@ at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
 
 void accumulate_product_(const at::Tensor& gradient, const at::Tensor& a, const at::Tensor& b,
                          bool accumulate, Bf16Products how) {
+  if (gradient.scalar_type() == at::kFloat && by_blocks(a, b, how))
+    return multiply_by_blocks(gradient, a, b, accumulate, {});
   if (is_widened(a, how) && gradient.scalar_type() == at::kFloat)
     return accumulate_product_(gradient, widened(a), widened(b), accumulate, how);
   at::Tensor sum = gradient;

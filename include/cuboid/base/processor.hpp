@@ -12,4 +12,7 @@ std::string vector_instructions();
 // Whether the processor multiplies bf16 matrices faster than fp32 ones (AVX512_BF16, AMX-BF16).
 bool has_bf16_products();
 
+// Whether Intel made it: MKL has code of its own for those.
+bool is_intel_processor();
+
 }  // namespace cuboid

@@ -1,4 +1,4 @@
-// Products of matrices, by LibTorch, in the type that this processor is fastest in.
+// Products of matrices, by whom and in the type that this processor is fastest with.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,6 +11,13 @@ enum class Bf16Products : unsigned char {
   kFp32,  // widened: without instructions LibTorch's bf16 product takes several times as long
 };
 Bf16Products bf16_products();
+
+// Who makes fp32 products (widened ones among them) on the host.
+enum class HostProducts : unsigned char {
+  kLibTorch,  // MKL: Intel's processors, and those without AVX2
+  kBlocks,    // src/kernels/product_blocks.hpp: elsewhere, where MKL takes older code of its own
+};
+HostProducts host_products();
 
 // out = a b. a [m, k] and b [k, n] may be transposed views; out [m, n] is contiguous, of their
 // type.
