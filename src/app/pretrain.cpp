@@ -23,6 +23,7 @@
 #include "cuboid/config/print.hpp"
 #include "cuboid/launch/device.hpp"
 #include "cuboid/launch/stop_signal.hpp"
+#include "cuboid/trainer/compute_stream.hpp"
 #include "cuboid/trainer/peak.hpp"
 #include "cuboid/trainer/trainer.hpp"
 
@@ -132,12 +133,13 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   // 2. Device, grid, communicators.
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
-  const Processor processor = choose_processor(config.runtime, session.world(), nodes);
+  Processor processor = choose_processor(config.runtime, session.world(), nodes);
+  processor.stream = use_own_stream(processor.device);
   const auto watchdog = make_watchdog(config, session, nodes);
   const Grid grid = make_grid(session, shape, watchdog.get());
   GridCommunicators communicators = connect(grid, processor, watchdog.get());
   if (processor.device.is_cuda()) {
-    communicators.recorder->use_clock(make_device_clock(/*stream=*/nullptr));
+    communicators.recorder->use_clock(make_device_clock(processor.stream));
   }
   out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.

@@ -74,7 +74,7 @@ Grid make_grid(const MpiSession& session, const GridShape& shape, Watchdog* watc
 }
 
 GridCommunicators connect(const Grid& grid, const Processor& processor, Watchdog* watchdog) {
-  return make_grid_communicators(grid, processor.backend, /*compute_stream=*/nullptr,
+  return make_grid_communicators(grid, processor.backend, processor.stream,
                                  watchdog == nullptr ? nullptr : &watchdog->board());
 }
 

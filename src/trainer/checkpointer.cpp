@@ -10,6 +10,7 @@
 #include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/retain.hpp"
 #include "cuboid/checkpoint/save.hpp"
+#include "cuboid/trainer/compute_stream.hpp"
 
 namespace cuboid {
 namespace {
@@ -52,6 +53,8 @@ void Checkpointer::save(const Metadata& metadata, bool in_background) {
     report_.stall_seconds = report_.seconds;
     return;
   }
+  // The thread copies on a stream of its own, which knows nothing of the update before this save.
+  wait_for_stream(store_.master().device());
   is_copied_ = false;
   background_.start([this, metadata](MPI_Comm comm) {
     StateSlices state;

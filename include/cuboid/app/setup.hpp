@@ -31,6 +31,7 @@ struct Processor {
   at::Device device = at::kCPU;
   std::string name = "CPU";
   Backend backend = Backend::kMpi;
+  cudaStream_t stream = nullptr;  // what it computes on; null: the default stream, or no GPU
 };
 
 // The device of this rank, and what its collectives go over. `runtime.device` is resolved.
