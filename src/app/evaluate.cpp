@@ -20,6 +20,7 @@
 #include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/reader.hpp"
 #include "cuboid/checkpoint/wire.hpp"
+#include "cuboid/config/attention_kernel.hpp"
 #include "cuboid/config/config_file.hpp"
 #include "cuboid/trainer/evaluate_checkpoint.hpp"
 
@@ -101,6 +102,16 @@ Subject find_subject(MPI_Comm world, bool looks, const std::string& path) {
   return subject;
 }
 
+// The run's attention kernel, so that its loss comes out the same. On a CPU, and where it does not
+// take this type, what AttentionCore takes by itself.
+AttentionKernel kernel_of(const Subject& subject, const Config& config, at::Device device) {
+  if (!device.is_cuda()) return AttentionKernel::kAuto;
+  std::string value;
+  for (const ConfigLine& line : parse_config_text(subject.options))
+    if (line.key == "attention-kernel") value = line.value;
+  return usable_kernel(value, config.runtime.dtype, config.model.head_dim());
+}
+
 std::string result_text(const Evaluation& result, const Subject& subject) {
   const auto tokens = static_cast<double>(result.tokens);
   return "\n" +
@@ -143,8 +154,10 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   }
   const Dataset dataset = open_dataset(*communicators.control, data_request(config));
   out.say("Data: " + describe(dataset.info));
+  Stage::Options options = stage_options(config, processor);
+  options.attention = kernel_of(subject, config, processor.device);
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
-              stage_options(config, processor));
+              options);
   out.say(result_text(
       evaluate_checkpoint(subject.path, config, grid, communicators, dataset, stage), subject));
   return kDone;

@@ -23,6 +23,7 @@
 #include "cuboid/config/print.hpp"
 #include "cuboid/launch/device.hpp"
 #include "cuboid/launch/stop_signal.hpp"
+#include "cuboid/trainer/attention_choice.hpp"
 #include "cuboid/trainer/compute_stream.hpp"
 #include "cuboid/trainer/peak.hpp"
 #include "cuboid/trainer/trainer.hpp"
@@ -92,6 +93,14 @@ RankHosts hosts_of(const NodeMap& nodes) {
   return hosts;
 }
 
+// --attention-kernel of the checkpoint to go on from, or ""; on rank 0.
+std::string recorded_kernel(const ResumeChoice& resume) {
+  if (!resume.metadata) return {};
+  for (const auto& [name, value] : resume.metadata->options)
+    if (name == "attention-kernel") return value;
+  return {};
+}
+
 TextPairs option_pairs(const Config& config) {
   TextPairs pairs;
   const std::string text = config_text(config);
@@ -143,6 +152,11 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   }
   out.say(device_report(processor, config.runtime, nodes));
   // 3. This rank's stage of the model.
+  const AttentionChoice attention = choose_attention_kernel(
+      config, processor.device, recorded_kernel(preflight.resume), *communicators.control);
+  // Written down with the checkpoints: who resumes goes on with the same kernel.
+  preflight.config.runtime.attention_kernel = attention.kernel;
+  out.say(attention.report);
   Stage::Options options = stage_options(config, processor);
   options.dp = communicators.dp.get();
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,

@@ -94,7 +94,8 @@ Stage::Options stage_options(const Config& config, const Processor& processor) {
   return {.dtype = compute_type(config),
           .device = processor.device,
           .seed = static_cast<std::uint64_t>(config.train.seed),
-          .micro_batch_size = config.batch.micro_batch_size};
+          .micro_batch_size = config.batch.micro_batch_size,
+          .attention = config.runtime.attention_kernel};
 }
 
 GridShape shape_of(const ParallelConfig& parallel) {

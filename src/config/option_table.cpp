@@ -285,6 +285,13 @@ void add_runtime(Table table) {
                  "Precision of weights and activations; with bf16, master weights, gradients and "
                  "moments stay fp32"}
                .alias("bf16", "bf16"))
+      .add({"attention-kernel", kIn, &RuntimeConfig::attention_kernel,
+            choice<AttentionKernel>({{"auto", AttentionKernel::kAuto},
+                                     {"flash", AttentionKernel::kFlash},
+                                     {"cudnn", AttentionKernel::kCudnn},
+                                     {"efficient", AttentionKernel::kEfficient}}),
+            "LibTorch's attention on the GPU; auto: that of the checkpoint resumed from, else the "
+            "fastest at the run's shape, measured at the start"})
       .add({"num-threads", kIn, &RuntimeConfig::num_threads, or_auto(integer(1, 4096)),
             "Threads of one rank; auto: the node's cores / its ranks"})
       .add({"peak-tflops", kIn, &RuntimeConfig::peak_tflops,

@@ -9,6 +9,7 @@
 #include "cuboid/base/text.hpp"
 #include "cuboid/config/option.hpp"
 #include "cuboid/config/resolve.hpp"
+#include "device_problem.hpp"
 #include "findings.hpp"
 
 namespace cuboid {
@@ -231,14 +232,6 @@ void check_schedule(Findings& findings) {
   }
 }
 
-void check_runtime(Findings& findings) {
-  const auto& runtime = findings.resolved().runtime;
-  if (runtime.comm_backend != BackendChoice::kNccl || runtime.device != DeviceChoice::kCpu) return;
-  findings.add({"comm-backend", "device"},
-               "--comm-backend nccl does not work with --device cpu; legal: --comm-backend mpi or "
-               "auto, or --device cuda or auto");
-}
-
 void check_profile(Findings& findings) {
   const auto& steps = findings.resolved().runtime.profile;
   const std::int64_t last = findings.resolved().train.max_steps;
@@ -262,7 +255,7 @@ std::vector<std::string> find_problems(const Config& config, const Facts& facts,
   check_run_length(findings);
   check_vocabulary(findings);
   check_schedule(findings);
-  check_runtime(findings);
+  check_device(findings);
   check_profile(findings);
   return findings.take();
 }

@@ -19,11 +19,12 @@ std::vector<LinearPart> qkv_parts(const ModelConfig& model, const std::string& n
 }  // namespace
 
 SelfAttention::SelfAttention(WeightStore& store, Communicator& tp, const ModelConfig& model,
-                             const std::string& name)
+                             const std::string& name, AttentionKernel kernel)
     : seq_length_(model.seq_length),
       head_dim_(model.head_dim()),
       num_heads_(model.num_attention_heads / tp.size()),
       num_kv_heads_(model.num_key_value_heads / tp.size()),
+      kernel_(kernel),
       qkv_(store, tp, qkv_parts(model, name, tp.size(), tp.rank()), model.hidden_size,
            model.has_bias(), model.init_std),
       output_(store, tp, name + ".output", model.hidden_size, model.hidden_size,
@@ -50,7 +51,7 @@ at::Tensor SelfAttention::turning(const at::Tensor& qkv) const {
 at::Tensor SelfAttention::forward(const at::Tensor& x, Saved& saved) const {
   saved.qkv = qkv_.forward(x);
   if (rotary_) rotary_->rotate_(turning(saved.qkv));
-  saved.core = AttentionCore::forward(saved.qkv, shape_of(x));
+  saved.core = AttentionCore::forward(saved.qkv, shape_of(x), kernel_);
   return output_.forward(saved.core.output);
 }
 

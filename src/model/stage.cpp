@@ -24,7 +24,7 @@ void Stage::build(Communicator& tp) {
   if (place_.is_first) embedding_.emplace(store_, tp, model_);
   for (std::int64_t layer = place_.layers.begin; layer < place_.layers.end; ++layer) {
     block_begin_.push_back(store_.weights().size());
-    blocks_.push_back(std::make_unique<Block>(store_, tp, model_, layer));
+    blocks_.push_back(std::make_unique<Block>(store_, tp, model_, layer, options_.attention));
   }
   block_begin_.push_back(store_.weights().size());
   if (place_.is_last) final_norm_.emplace(store_, model_, "final_norm");

@@ -25,7 +25,8 @@ bool must_stay(const Option& option) {
 }
 
 bool shapes_training(const Option& option) {
-  constexpr std::array<std::string_view, 3> kOthers = {"dropout", "max-steps", "dtype"};
+  constexpr std::array<std::string_view, 4> kOthers = {"dropout", "max-steps", "dtype",
+                                                       "attention-kernel"};
   constexpr std::array<std::string_view, 3> kSameResult = {"micro-batch-size", "num-microbatches",
                                                            "ddp-bucket-size"};
   const bool group = option.group == OptionGroup::kOptimizer || option.group == OptionGroup::kBatch;

@@ -114,6 +114,8 @@ Config everything_changed() {
                               "45",
                               "--dtype",
                               "bf16",
+                              "--attention-kernel",
+                              "flash",
                               "--num-threads",
                               "3",
                               "--profile",

@@ -167,12 +167,26 @@ INSTANTIATE_TEST_SUITE_P(
                         {"--min-lr", "1e-3"},
                         1,
                         {"--min-learning-rate 0.001", "--learning-rate 3e-04", "0 to 3e-04"}},
+                    ProblemCase{{"--attention-kernel", "flash", "--device", "cpu"},
+                                1,
+                                {"--attention-kernel flash", "--device cpu", "auto"}},
+                    ProblemCase{{"--attention-kernel", "cudnn", "--device", "cuda"},
+                                1,
+                                {"--attention-kernel cudnn", "--dtype fp32", "auto or efficient"}},
+                    ProblemCase{{"--attention-kernel", "cudnn", "--device", "cuda", "--dtype",
+                                 "bf16", "--num-attention-heads", "4"},
+                                1,
+                                {"--attention-kernel cudnn", "up to 128", "a width of 192"}},
                     ProblemCase{{"--comm-backend", "nccl", "--device", "cpu"},
                                 1,
                                 {"--comm-backend nccl", "--device cpu", "--comm-backend mpi"}}));
 
 TEST(FindProblems, WhatIsLegalPasses) {
   EXPECT_TRUE(problems_of({"--device", "cuda", "--comm-backend", "mpi"}).empty());
+  EXPECT_TRUE(problems_of({"--device", "cuda", "--attention-kernel", "efficient"}).empty());
+  EXPECT_TRUE(problems_of({"--device", "cuda", "--dtype", "bf16", "--num-attention-heads", "4",
+                           "--attention-kernel", "flash"})
+                  .empty());
   EXPECT_TRUE(problems_of({"--vocab-size", "257", "--tensor-parallel-size", "2"},
                           {.world_size = 2, .data = DataFacts{}})
                   .empty());  // padded

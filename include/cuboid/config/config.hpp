@@ -18,6 +18,8 @@ enum class LrSchedule { kCosine, kLinear, kConstant, kWsd };
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class BackendChoice { kAuto, kMpi, kNccl };
 enum class Precision { kFloat32, kBFloat16 };
+// LibTorch's on a GPU; CPUs have a kernel of the project's own.
+enum class AttentionKernel { kAuto, kFlash, kCudnn, kEfficient };
 enum class MfuConvention { kLlmC, kMegatron, kNanoGpt, kPalm };
 
 struct ModelConfig {
@@ -116,6 +118,8 @@ struct RuntimeConfig {
   // Seconds that a rank may wait for others; 0: for ever; none: see patience() in wait_clock.hpp.
   std::optional<std::int64_t> comm_timeout;
   Precision dtype = Precision::kFloat32;
+  // On a GPU; auto: measured at the start, or as in the checkpoint resumed from.
+  AttentionKernel attention_kernel = AttentionKernel::kAuto;
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
   MfuConvention mfu_convention = MfuConvention::kLlmC;  // how the model's FLOPs are counted

@@ -1,5 +1,5 @@
 // Causal self-attention, its heads divided over TP. The core is a kernel of the project's own on
-// CPUs, LibTorch's flash or memory-efficient attention on GPUs; no rank ever holds a [seq, seq]
+// CPUs, one of LibTorch's (flash, cuDNN, memory-efficient) on GPUs; no rank ever holds a [seq, seq]
 // matrix of all heads. Queries may share key/value heads (Ainslie et al., arXiv:2305.13245).
 #pragma once
 
@@ -24,8 +24,12 @@ struct AttentionCore {
   at::Tensor log_sum_exp;   // of the softmax, fp32
   at::Tensor random_state;  // the GPU kernels' own bookkeeping
   at::Tensor random_offset;
+  AttentionKernel kernel = AttentionKernel::kAuto;  // that computed this, on a GPU
 
-  static AttentionCore forward(const at::Tensor& qkv, const AttentionShape& shape);
+  // `kernel` is for GPUs; kAuto: flash where it takes the type and the width of the heads, else the
+  // memory-efficient one.
+  static AttentionCore forward(const at::Tensor& qkv, const AttentionShape& shape,
+                               AttentionKernel kernel = AttentionKernel::kAuto);
   // d_output as output -> gradient of qkv
   [[nodiscard]] at::Tensor backward(const at::Tensor& d_output, const at::Tensor& qkv,
                                     const AttentionShape& shape) const;
@@ -39,7 +43,7 @@ class SelfAttention {
   };
 
   SelfAttention(WeightStore& store, Communicator& tp, const ModelConfig& model,
-                const std::string& name);
+                const std::string& name, AttentionKernel kernel);
 
   // x [tokens, hidden] -> [tokens, hidden], summed over TP, without output_bias()
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, Saved& saved) const;
@@ -53,6 +57,7 @@ class SelfAttention {
 
   std::int64_t seq_length_, head_dim_;
   std::int64_t num_heads_, num_kv_heads_;  // of this rank
+  AttentionKernel kernel_;
   std::optional<Rotary> rotary_;
   ColumnParallelLinear qkv_;
   RowParallelLinear output_;

@@ -22,7 +22,8 @@ class Block {
   };
 
   // `layer` counts over the whole model, for names and dropout masks.
-  Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer);
+  Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer,
+        AttentionKernel attention = AttentionKernel::kAuto);
 
   // x [tokens, hidden] -> the same shape, to be added up by the next norm. `dropout` names the
   // masks (its site is set here); the probability 0 turns dropout off (evaluation).

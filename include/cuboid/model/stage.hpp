@@ -39,6 +39,7 @@ class Stage final : public StageCompute {
     at::Device device = at::kCPU;
     std::uint64_t seed = 0;
     std::int64_t micro_batch_size = 1;
+    AttentionKernel attention = AttentionKernel::kAuto;  // see AttentionCore::forward
     // What sums up the gradients gives them their memory (see WeightStore::allocate).
     Communicator* dp = nullptr;
   };
