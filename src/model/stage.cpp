@@ -61,8 +61,12 @@ at::TensorOptions Stage::boundary_options() const {
 }
 
 DropoutKey Stage::dropout_key(int micro_batch) const {
-  return {.seed = options_.seed,
-          .first_sample = micro_batches_.at(static_cast<std::size_t>(micro_batch)).first_sample};
+  const MicroBatch& batch = micro_batches_.at(static_cast<std::size_t>(micro_batch));
+  const bool is_added = batch.samples_before.defined();
+  return {
+      .seed = options_.seed,
+      .first_sample = batch.first_sample,
+      .samples_before = is_added ? batch.samples_before.const_data_ptr<std::int64_t>() : nullptr};
 }
 
 Residual Stage::embed_and_run_blocks(int micro_batch, const at::Tensor& input, Saved& saved) {

@@ -79,6 +79,11 @@ void BucketedReducer::finish() {
   reset();
 }
 
+void BucketedReducer::abandon() {
+  pending_.clear();
+  reset();
+}
+
 void finish_tied_gradient(Weight& weight, const Weight* second, Communicator& ends) {
   if (second != nullptr) {
     require(ends.size() == 1, "a second gradient exists where both ends are one stage");

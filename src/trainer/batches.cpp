@@ -3,7 +3,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "cuboid/base/error.hpp"
 
 namespace cuboid {
 namespace {
@@ -24,6 +27,11 @@ at::Tensor tokens_on(const std::vector<std::int64_t>& all, at::Device device) {
   at::Tensor pinned = at::empty({count}, at::TensorOptions(at::kLong).pinned_memory(true));
   pinned.copy_(here);
   return pinned.to(device, at::kLong, /*non_blocking=*/true);
+}
+
+std::size_t tokens_per_step(const Config& config) {
+  return static_cast<std::size_t>(config.batch.num_microbatches * config.batch.micro_batch_size *
+                                  config.model.seq_length);
 }
 
 }  // namespace
@@ -56,6 +64,38 @@ std::vector<MicroBatch> micro_batches_of(const Batch& batch, const Config& confi
                       .first_sample = batch.first_sample + m * config.batch.micro_batch_size});
   }
   return result;
+}
+
+StepInput::StepInput(const Config& config, const Stage& stage)
+    : count_(tokens_per_step(config)),
+      has_tokens_(stage.place().is_first),
+      has_targets_(stage.place().is_last) {
+  const at::Device device = stage.boundary_options().device();
+  const auto count = static_cast<std::int64_t>(count_);
+  const std::int64_t total = count * (has_tokens_ ? 1 : 0) + count * (has_targets_ ? 1 : 0) + 1;
+  host_ = at::empty({total}, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
+  device_ = device.is_cpu() ? host_ : at::empty({total}, host_.options().device(device));
+  const std::int64_t size = config.batch.micro_batch_size * config.model.seq_length;
+  const at::Tensor samples_before = device_.narrow(0, total - 1, 1);
+  for (std::int64_t m = 0; m < config.batch.num_microbatches; ++m) {
+    MicroBatch part{.first_sample = m * config.batch.micro_batch_size,
+                    .samples_before = samples_before};
+    if (has_tokens_) part.tokens = device_.narrow(0, m * size, size);
+    if (has_targets_) part.targets = device_.narrow(0, (has_tokens_ ? count : 0) + m * size, size);
+    micro_batches_.push_back(std::move(part));
+  }
+}
+
+void StepInput::fill(const Batch& batch) {
+  auto* to = host_.mutable_data_ptr<std::int64_t>();
+  const auto append = [&](const std::vector<std::int64_t>& all) {
+    require(all.size() == count_, "every step has as many tokens");
+    to = std::copy(all.begin(), all.end(), to);
+  };
+  if (has_tokens_) append(batch.tokens);
+  if (has_targets_) append(batch.targets);
+  *to = batch.first_sample;
+  if (!device_.is_same(host_)) device_.copy_(host_, /*non_blocking=*/true);
 }
 
 }  // namespace cuboid

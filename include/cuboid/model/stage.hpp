@@ -27,9 +27,12 @@ struct StagePlace {
 StagePlace stage_place(const ModelConfig& model, int num_stages, int index);
 
 struct MicroBatch {
-  at::Tensor tokens;              // [sequences * seq] int64 on the stage's device
-  at::Tensor targets;             // the same shape: the next tokens
+  at::Tensor tokens{};            // [sequences * seq] int64 on the stage's device
+  at::Tensor targets{};           // the same shape: the next tokens
   std::int64_t first_sample = 0;  // number of its first sequence in the whole run
+  // One int64 on the stage's device that is added to it; undefined: none. For steps that are
+  // captured once and replayed with other samples.
+  at::Tensor samples_before{};
 };
 
 class Stage final : public StageCompute {
@@ -51,6 +54,8 @@ class Stage final : public StageCompute {
   // Starts a step over these micro-batches. `loss_scale`: gradients are of loss_scale * (sum of the
   // tokens' losses); 0 for evaluation, which keeps nothing and applies no dropout.
   void begin_step(std::vector<MicroBatch> micro_batches, double loss_scale);
+  // Forgets a step whose passes were cut short, so that another can begin.
+  void abandon_step() { saved_.clear(); }
   // Sum of the losses of this step's tokens so far, in nats. Waits for the device. 0 on all but the
   // last stage.
   [[nodiscard]] double loss_sum() const;

@@ -41,6 +41,8 @@ class BucketedReducer : public GradientReducer {
 
   void add(const Weight& weight) override;
   void finish() override;
+  // Forgets a step that was cut short, so that another can begin.
+  void abandon();
 
   // Ranges of the flat gradients, ordered as a backward pass completes them: each of the store's
   // regions (decaying, other, gradient-only) from its end to its start.

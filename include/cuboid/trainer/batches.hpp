@@ -20,4 +20,23 @@ BatchReader batch_reader(const Config& config, const Grid& grid, const StagePlac
 std::vector<MicroBatch> micro_batches_of(const Batch& batch, const Config& config,
                                          const Stage& stage);
 
+// A step's tokens at an address that stays, for steps that are captured once and replayed with
+// other tokens. No memory is allocated for a step, and one copy carries all of it to a GPU.
+class StepInput {
+ public:
+  StepInput(const Config& config, const Stage& stage);
+
+  // Takes the batch over, on a GPU in the order of the current stream, out of pinned memory: the
+  // copy of the last fill() must be through by then, as it is after a step that waited for its
+  // loss.
+  void fill(const Batch& batch);
+  [[nodiscard]] const std::vector<MicroBatch>& micro_batches() const { return micro_batches_; }
+
+ private:
+  std::size_t count_;  // tokens of a step on this replica
+  bool has_tokens_, has_targets_;
+  at::Tensor host_, device_;  // [tokens, then targets, as the stage needs them, and first_sample]
+  std::vector<MicroBatch> micro_batches_;
+};
+
 }  // namespace cuboid
