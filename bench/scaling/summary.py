@@ -15,7 +15,7 @@ import sys
 
 # What the parts of step_times.json come to: backward waits for what is not hidden behind it.
 SPLIT = {
-    "compute": ("forward", "backward"),
+    "compute": ("forward", "backward", "graph"),  # a replayed step holds its collectives, too
     "communication": ("tp_wait", "dp_wait"),
     "pipeline_wait": ("p2p_wait",),
     "optimizer": ("optimizer",),

@@ -16,6 +16,7 @@ std::string_view name_of(StepPart part) {
     case StepPart::kDpWait: return "dp_wait";
     case StepPart::kOptimizer: return "optimizer";
     case StepPart::kData: return "data";
+    case StepPart::kGraph: return "graph";
     case StepPart::kOther: return "other";
   }
   return "other";

@@ -40,6 +40,12 @@ bool is_complete(const CudaEvent& event) {
   return true;
 }
 
+bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream, &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
 void copy_elements(ConstBuffer from, Buffer to, cudaStream_t stream) {
   require(from.count == to.count && from.dtype == to.dtype && from.place == to.place,
           "a copy has equal ends");

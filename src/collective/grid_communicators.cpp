@@ -42,6 +42,8 @@ GridCommunicators make_grid_communicators(const Grid& grid, Backend backend,
                              channel(comm, shown == nullptr ? name : shown));
   };
   GridCommunicators all;
+  all.backend = backend;
+  if (backend == Backend::kNccl) all.replays = channel(grid.world(), "step graph");
   all.recorder = std::make_unique<StepRecorder>();
   const auto timed = [&](std::unique_ptr<Communicator> inner, StepPart part) {
     return make_timed_communicator(std::move(inner), *all.recorder, part);

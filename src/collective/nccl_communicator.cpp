@@ -53,10 +53,11 @@ void NcclCommTraits::release(Type comm) noexcept {
 // Complete when the event that follows it in the communicator's stream is.
 class NcclCommunicator::EventWork final : public Work {
  public:
-  EventWork(NcclCommunicator& owner, Label label, CudaEvent done)
+  EventWork(NcclCommunicator& owner, Label label, CudaEvent done, bool is_captured)
       : owner_(owner),
         label_(label),
         done_(std::move(done)),
+        is_captured_(is_captured),
         uncaught_(std::uncaught_exceptions()) {}
   ~EventWork() override {
     if (!ordered_ && std::uncaught_exceptions() == uncaught_) order_quietly();
@@ -70,18 +71,22 @@ class NcclCommunicator::EventWork final : public Work {
   }
   bool poll() override {
     owner_.is_settled(label_);
-    return is_complete(done_);
+    // Nothing runs while a graph is captured, and its events can be asked for nothing.
+    return !is_captured_ && is_complete(done_);
   }
 
  private:
-  // The state of NCCL is looked at by the next operation.
+  // The state of NCCL is looked at by the next operation. A failure (the event of a capture that
+  // was given up) is not to be met by whoever asks for CUDA's last error next.
   void order_quietly() noexcept {
-    cudaStreamWaitEvent(owner_.options_.compute_stream, done_.get(), 0);
+    if (cudaStreamWaitEvent(owner_.options_.compute_stream, done_.get(), 0) != cudaSuccess)
+      cudaGetLastError();
   }
 
   NcclCommunicator& owner_;
   Label label_;
   CudaEvent done_;
+  bool is_captured_;
   int uncaught_;
   bool ordered_ = false;
 };
@@ -196,8 +201,9 @@ PendingWork NcclCommunicator::enqueue(const Label& label, const std::function<vo
   }
   check_cuda(cudaEventRecord(ready_.get(), options_.compute_stream));
   check_cuda(cudaStreamWaitEvent(stream_.get(), ready_.get(), 0));
+  const bool is_captured = is_capturing(stream_.get());
   Mark mark{};
-  const bool is_marked = begin_mark(mark);
+  const bool is_marked = !is_captured && begin_mark(mark);
   check(ncclGroupStart(), label);
   calls();
   check(ncclGroupEnd(), label);
@@ -205,15 +211,12 @@ PendingWork NcclCommunicator::enqueue(const Label& label, const std::function<vo
   settle(label);
   check_cuda(cudaEventRecord(done.get(), stream_.get()));
   if (is_marked) end_mark(std::move(mark));
-  return std::make_unique<EventWork>(*this, label, std::move(done));
+  return std::make_unique<EventWork>(*this, label, std::move(done), is_captured);
 }
 
 // Not while the stream is captured into a graph: its events can be asked for nothing.
 bool NcclCommunicator::begin_mark(Mark& mark) {
   if (!options_.is_watched) return false;
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  check_cuda(cudaStreamIsCapturing(stream_.get(), &capture));
-  if (capture != cudaStreamCaptureStatusNone) return false;
   {
     const std::scoped_lock lock(marks_mutex_);
     if (!spare_marks_.empty()) {

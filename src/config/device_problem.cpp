@@ -29,6 +29,24 @@ void check_attention_kernel(Findings& findings) {
                    "; legal: --attention-kernel auto or efficient");
 }
 
+void check_cuda_graph(Findings& findings) {
+  const Config& config = findings.resolved();
+  if (config.runtime.cuda_graph != true) return;
+  const auto add = [&](std::string_view other, const std::string& why, const std::string& instead) {
+    findings.add({"cuda-graph", other}, "--cuda-graph true does not work with " +
+                                            findings.value_of(other) + ": " + why +
+                                            "; legal: --cuda-graph auto or false, or " + instead);
+  };
+  if (config.runtime.device == DeviceChoice::kCpu)
+    add("device", "a CPU has no CUDA graphs", "--device cuda");
+  if (config.parallel.pipeline_parallel_size > 1)
+    add("pipeline-parallel-size",
+        "stages wait for each other in ways that a graph does not keep up",
+        "--pipeline-parallel-size 1");
+  if (config.runtime.comm_backend == BackendChoice::kMpi && findings.facts().world_size > 1)
+    add("comm-backend", "the host has to drive MPI's collectives", "--comm-backend nccl");
+}
+
 void check_backend(Findings& findings) {
   const auto& runtime = findings.resolved().runtime;
   if (runtime.comm_backend != BackendChoice::kNccl || runtime.device != DeviceChoice::kCpu) return;
@@ -42,6 +60,7 @@ void check_backend(Findings& findings) {
 void check_device(Findings& findings) {
   check_backend(findings);
   check_attention_kernel(findings);
+  check_cuda_graph(findings);
 }
 
 }  // namespace cuboid

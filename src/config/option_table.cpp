@@ -292,6 +292,10 @@ void add_runtime(Table table) {
                                      {"efficient", AttentionKernel::kEfficient}}),
             "LibTorch's attention on the GPU; auto: that of the checkpoint resumed from, else the "
             "fastest at the run's shape, measured at the start"})
+      .add(
+          {"cuda-graph", kIn, &RuntimeConfig::cuda_graph, or_unset(boolean()),
+           "Capture a step's work on the GPU into a CUDA graph and replay it; auto: where that can "
+           "be done (one stage, and NCCL where there are several ranks)"})
       .add({"num-threads", kIn, &RuntimeConfig::num_threads, or_auto(integer(1, 4096)),
             "Threads of one rank; auto: the node's cores / its ranks"})
       .add({"peak-tflops", kIn, &RuntimeConfig::peak_tflops,

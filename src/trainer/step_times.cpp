@@ -25,6 +25,13 @@ double compute_ms(const PartTimes& ms) {
          ms[index(StepPart::kOptimizer)];
 }
 
+// Steps that are replayed are the exception: without any there is nothing to show of them.
+bool is_shown(const StepTimeReport& report, StepPart part) {
+  return part != StepPart::kGraph || std::ranges::any_of(report.ms, [](const PartTimes& ms) {
+           return ms[index(StepPart::kGraph)] > 0.0;
+         });
+}
+
 double sum(const PartTimes& ms) {
   return std::accumulate(ms.begin(), ms.end(), 0.0);
 }
@@ -79,9 +86,10 @@ std::vector<std::string> table_row(const StepTimeReport& report, const std::stri
           spread.max > 0.0 ? rank_text(report, spread.longest_on) : ""};
 }
 
-nlohmann::ordered_json json_of(const PartTimes& ms) {
+nlohmann::ordered_json json_of(const StepTimeReport& report, const PartTimes& ms) {
   nlohmann::ordered_json object;
   for (std::size_t part = 0; part < kNumStepParts; ++part) {
+    if (!is_shown(report, static_cast<StepPart>(part))) continue;
     object[std::string(name_of(static_cast<StepPart>(part)))] = ms[part];
   }
   return object;
@@ -165,6 +173,7 @@ std::string step_time_table(const StepTimeReport& report) {
                        : std::vector<std::string>{"part", "min ms", "mean ms", "max ms",
                                                   "% of step", "longest on"});
   for (std::size_t part = 0; part < kNumStepParts; ++part) {
+    if (!is_shown(report, static_cast<StepPart>(part))) continue;
     rows.push_back(
         table_row(report, title_of(static_cast<StepPart>(part)), spread_of(report, part)));
   }
@@ -195,6 +204,7 @@ std::string step_time_table(const StepTimeReport& report) {
 std::string step_time_json(const StepTimeReport& report, const StepSpeed& speed) {
   nlohmann::ordered_json parts;
   for (std::size_t part = 0; part < kNumStepParts; ++part) {
+    if (!is_shown(report, static_cast<StepPart>(part))) continue;
     const Spread spread = spread_of(report, part);
     parts[std::string(name_of(static_cast<StepPart>(part)))] = {
         {"min", spread.min},
@@ -212,7 +222,7 @@ std::string step_time_json(const StepTimeReport& report, const StepSpeed& speed)
                      {"tp", at.tp},
                      {"pp", at.pp},
                      {"peak_memory_bytes", report.peak_memory_bytes[rank]},
-                     {"ms", json_of(report.ms[rank])}});
+                     {"ms", json_of(report, report.ms[rank])}});
   }
   nlohmann::ordered_json object = {{"steps", report.num_steps},
                                    {"first_step", report.first_step},

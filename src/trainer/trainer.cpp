@@ -50,12 +50,13 @@ Trainer::Trainer(const Config& config, const Grid& grid, GridCommunicators& comm
       stage_(stage),
       options_(std::move(options)),
       time_limit_(options_.seconds_left, first_guess_of_save_seconds(config.model)),
+      log_(grid.rank() == 0, options_.progress_line),
       step_(config, grid, communicators, stage,
             {.wants_attention = [this] { return wants_attention(); },
-             .before_update = [this] { checkpointer_.wait_until_copied(); }}),
+             .before_update = [this] { checkpointer_.wait_until_copied(); },
+             .say = [this](const std::string& line) { log_.print(line); }}),
       profile_(config, grid.shape(), options_.hosts, communicators),
-      checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()),
-      log_(grid.rank() == 0, options_.progress_line) {}
+      checkpointer_(config.checkpoint, grid, stage.store(), step_.optimizer()) {}
 
 bool Trainer::is_due(std::int64_t interval) const {
   return interval > 0 && completed_ % interval == 0;

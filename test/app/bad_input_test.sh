@@ -24,6 +24,7 @@ expect_error "more ranks wanted" 1 "--pipeline-parallel-size 2" -- "${tiny[@]}" 
 expect_error "more stages than layers" 4 "--pipeline-parallel-size 4" -- "${tiny[@]}" --num-layers 2 --pipeline-parallel-size 4
 expect_error "contradicting batches" 2 "--global-batch-size 7" -- "${tiny[@]}" --micro-batch-size 2 --global-batch-size 7
 expect_error "an attention kernel on a CPU" 1 "--attention-kernel flash does not work with --device cpu" -- "${tiny[@]}" --device cpu --attention-kernel flash
+expect_error "a CUDA graph on a CPU" 1 "--cuda-graph true does not work with --device cpu" -- "${tiny[@]}" --device cpu --cuda-graph true
 expect_error "nccl on a CPU" 1 "--comm-backend nccl" -- "${tiny[@]}" --device cpu --comm-backend nccl
 if ! command -v nvidia-smi >/dev/null; then
   expect_error "no GPU" 2 "--device cuda" -- "${tiny[@]}" --device cuda

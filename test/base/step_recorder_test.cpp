@@ -62,6 +62,27 @@ class StepRecorderTest : public ::testing::Test {
   StepRecorder recorder_;
 };
 
+TEST_F(StepRecorderTest, APauseRecordsNothingAndKeepsWhatIsOpen) {
+  recorder_.begin_step(1, Detail::kSpans);
+  EXPECT_TRUE(recorder_.keeps_spans());
+  {
+    const Span outer(&recorder_, StepPart::kGraph, {.what = "graph"});
+    now_ = 10;
+    for (const bool pauses : {true, false}) {
+      const RecordingPause pause(recorder_, pauses);
+      EXPECT_EQ(recorder_.keeps_spans(), !pauses);
+      const Span inner(&recorder_, StepPart::kForward, {.what = "forward"});
+      now_ += 10;
+    }
+  }
+  recorder_.end_step();
+  const auto records = recorder_.take();
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_EQ(records.front().slices.size(), 3U) << "step, graph and the second forward";
+  EXPECT_DOUBLE_EQ(seconds(records.front(), StepPart::kForward), 100e-9);
+  EXPECT_DOUBLE_EQ(seconds(records.front(), StepPart::kGraph), 200e-9);
+}
+
 TEST_F(StepRecorderTest, TimeBelongsToTheInnermostSpan) {
   record_step(7, Detail::kSums);
   const auto records = recorder_.take();

@@ -116,6 +116,8 @@ Config everything_changed() {
                               "bf16",
                               "--attention-kernel",
                               "flash",
+                              "--cuda-graph",
+                              "true",
                               "--num-threads",
                               "3",
                               "--profile",

@@ -177,6 +177,16 @@ INSTANTIATE_TEST_SUITE_P(
                                  "bf16", "--num-attention-heads", "4"},
                                 1,
                                 {"--attention-kernel cudnn", "up to 128", "a width of 192"}},
+                    ProblemCase{{"--cuda-graph", "true", "--device", "cpu"},
+                                1,
+                                {"--cuda-graph true", "--device cpu", "auto or false"}},
+                    ProblemCase{{"--cuda-graph", "true", "--pipeline-parallel-size", "2"},
+                                2,
+                                {"--cuda-graph true", "--pipeline-parallel-size 2",
+                                 "--pipeline-parallel-size 1"}},
+                    ProblemCase{{"--cuda-graph", "true", "--comm-backend", "mpi"},
+                                2,
+                                {"--cuda-graph true", "--comm-backend mpi", "--comm-backend nccl"}},
                     ProblemCase{{"--comm-backend", "nccl", "--device", "cpu"},
                                 1,
                                 {"--comm-backend nccl", "--device cpu", "--comm-backend mpi"}}));
@@ -187,6 +197,10 @@ TEST(FindProblems, WhatIsLegalPasses) {
   EXPECT_TRUE(problems_of({"--device", "cuda", "--dtype", "bf16", "--num-attention-heads", "4",
                            "--attention-kernel", "flash"})
                   .empty());
+  EXPECT_TRUE(problems_of({"--device", "cpu", "--cuda-graph", "false"}).empty());
+  EXPECT_TRUE(problems_of({"--device", "cpu", "--cuda-graph", "auto"}).empty());
+  EXPECT_TRUE(
+      problems_of({"--device", "cuda", "--cuda-graph", "true", "--comm-backend", "mpi"}).empty());
   EXPECT_TRUE(problems_of({"--vocab-size", "257", "--tensor-parallel-size", "2"},
                           {.world_size = 2, .data = DataFacts{}})
                   .empty());  // padded

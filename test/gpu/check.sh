@@ -8,10 +8,12 @@
 #   kernels/...       the CUDA kernels against formulas in fp64
 #   collectives/...   NCCL and MPI on device memory, at 1, 2 and 8 ranks; ranks that share a GPU talk over NCCL where
 #                     that is 2.30 or later
-#   training/...      losses against the CPU's in fp32 and bf16, on one rank, two and a 2x2x2 grid; syncs and allocations
+#   training/...      losses against the CPU's in fp32 and bf16, on one rank, two and a 2x2x2 grid; syncs and allocations;
+#                     steps replayed from a CUDA graph against eager ones, bit for bit
 #   sanitizer/...     compute-sanitizer on the kernels and on a short run, where it is installed
 #   bench/...         the benchmarks, each row beside this device's own limit
-#   mfu/SIZE          a GPT-2 of that size in bf16, sequences of 1024: tokens/s and MFU (6N + 6LhT)
+#   mfu/SIZE          a GPT-2 of that size in bf16, sequences of 1024: tokens/s and MFU (6N + 6LhT); 124m also with each
+#                     attention kernel, and with and without replayed steps
 #   peer/SIZE         the same beside PyTorch with flash attention, eager and compiled, in turns
 #
 # SIZE is 124m, 350m, 774m, 1.5b. No check takes more than ten minutes: it is stopped before.

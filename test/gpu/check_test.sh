@@ -16,7 +16,7 @@ pretend "$bin/nvidia-smi" '[[ $* == *name,memory* ]] && echo "NVIDIA Pretend 100
 pretend "$bin/mpirun" 'shift 2' 'exec "$@"'
 pretend "$bin/compute-sanitizer" 'while [[ $1 == --* ]]; do shift 2; done' 'exec "$@"'
 gtest='echo "[       OK ] Suite.Test (3 ms)"'
-for name in kernels/gpu_test collective/nccl_communicator_test collective/device_clock_test trainer/gpu_test trainer/gpu_step_test; do
+for name in kernels/gpu_test collective/nccl_communicator_test collective/device_clock_test trainer/gpu_test trainer/gpu_step_test trainer/gpu_graph_test; do
   pretend "$work/build/test/$name" "$gtest"
 done
 for name in machine model optimizer collective pipeline; do
@@ -56,7 +56,7 @@ CHECK
 
 # ---- Names, and mistakes
 gpu_check --list
-says "names" 0 '^kernels/against formulas$' '^training/syncs and allocations$' '^sanitizer/kernels, racecheck$' '^mfu/1.5b$' '^peer/124m$'
+says "names" 0 '^kernels/against formulas$' '^training/syncs and allocations$' '^training/replayed steps bit for bit, 2 ranks$' '^mfu/124m, not replayed$' '^sanitizer/kernels, racecheck$' '^mfu/1.5b$' '^peer/124m$'
 names=$(wc -l <"$work/out")
 gpu_check nonesuch
 says "no check" 2 "'nonesuch' matches no check"

@@ -19,6 +19,9 @@ for ranks in 1 2 8; do
   check "training/against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
 done
 check "training/syncs and allocations" "$tests/trainer/gpu_step_test"
+for ranks in 1 2; do
+  check "training/replayed steps bit for bit, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_graph_test"
+done
 
 demo() { # NAME OPTION...: the demo's first 50 steps
   "$cuboid" pretrain --preset demo --max-steps 50 --eval-steps 2 --output-dir "$work/demo-$1" "${@:2}"
@@ -73,9 +76,9 @@ done
 random_tokens() {
   [[ -s $work/tokens/val.bin ]] || python3 test/gpu/figures.py tokens "$work/tokens" 50257 $((3 << 20))
 }
-trained() { # SIZE SEQUENCES
+trained() { # SIZE SEQUENCES OPTION...
   local out=$work/trained-$1
-  random_tokens && "$cuboid" pretrain --preset "$1" --dtype bf16 --device cuda --micro-batch-size "$2" --num-microbatches 4 \
+  random_tokens && "$cuboid" pretrain --preset "$1" --dtype bf16 --device cuda --micro-batch-size "$2" --num-microbatches 4 "${@:3}" \
     --max-steps "$MFU_STEPS" --log-interval 1 --eval-steps 0 --data-dir "$work/tokens" --output-dir "$out" &&
     python3 test/gpu/figures.py speed "$out/metrics.jsonl" >"$work/figures"
   local rc=$?
@@ -90,6 +93,12 @@ export -f random_tokens trained compared
 export compare MFU_STEPS
 for size in "${sizes[@]}"; do
   check "mfu/$size" bash -c "trained $size ${sequences[$size]}"
+done
+# What replaying steps is worth, and each attention kernel, where launches count most.
+check "mfu/124m, replayed" bash -c "trained 124m ${sequences[124m]} --cuda-graph true"
+check "mfu/124m, not replayed" bash -c "trained 124m ${sequences[124m]} --cuda-graph false"
+for kernel in flash cudnn; do
+  check "mfu/124m, $kernel attention" bash -c "trained 124m ${sequences[124m]} --attention-kernel $kernel"
 done
 for size in "${sizes[@]}"; do
   check "peer/$size" bash -c "compared $size"

@@ -31,7 +31,7 @@ def run_of(folder, warmup):
     except FileNotFoundError:
         return found
     mean = {name: part["mean"] for name, part in parts["parts"].items()}
-    found["compute_ms"] = mean["forward"] + mean["backward"]
+    found["compute_ms"] = mean["forward"] + mean["backward"] + mean.get("graph", 0)
     found["communication_ms"] = mean["tp_wait"] + mean["dp_wait"]
     found["pipeline_wait_ms"], found["optimizer_ms"] = mean["p2p_wait"], mean["optimizer"]
     found["data_ms"], found["other_ms"] = mean["data"], mean["other"]

@@ -12,6 +12,7 @@
 #include <atomic>
 
 #include "cuboid/launch/device.hpp"
+#include "cuboid/trainer/compute_stream.hpp"
 #include "trainer/harness.hpp"
 
 namespace {
@@ -64,18 +65,23 @@ class StepOnGpu : public testing::Test {
     return c10::cuda::CUDACachingAllocator::getDeviceStats(0).num_device_alloc;
   }
 
-  // After two steps to warm up, each of the next waits once and allocates nothing.
-  static void check(const ModelConfig& model, at::ScalarType dtype) {
+  // After two steps to warm up (the second one is captured, where steps are), each of the next
+  // waits once and allocates nothing.
+  static void check(const ModelConfig& model, at::ScalarType dtype, bool graph) {
     const c10::InferenceMode no_autograd;
+    const at::Device device(at::kCUDA, 0);
     const test::RunOptions options{.model = model,
                                    .shape = {1, 1, 1},
                                    .micro_batch_size = 2,
                                    .dtype = dtype,
-                                   .device = at::Device(at::kCUDA, 0),
-                                   .backend = Backend::kNccl};
+                                   .device = device,
+                                   .backend = Backend::kNccl,
+                                   .cuda_graph = graph,
+                                   .stream = use_own_stream(device)};
     const Config config = test::make_config(options);
     const Grid grid(MPI_COMM_SELF, options.shape);
-    GridCommunicators communicators = make_grid_communicators(grid, options.backend);
+    GridCommunicators communicators =
+        make_grid_communicators(grid, options.backend, options.stream);
     Stage stage(config.model, stage_place(config.model, 1, 0), *communicators.tp,
                 {.dtype = dtype,
                  .device = options.device,
@@ -102,10 +108,14 @@ TEST_F(StepOnGpu, WaitsAreSeen) {
   EXPECT_EQ(num_waits, 1) << "otherwise the other tests prove nothing";
 }
 TEST_F(StepOnGpu, Gpt2WaitsOnceAndAllocatesNothing) {
-  check(test::tiny_gpt2(), at::kBFloat16);
+  check(test::tiny_gpt2(), at::kBFloat16, /*graph=*/false);
 }
 TEST_F(StepOnGpu, LlamaWaitsOnceAndAllocatesNothing) {
-  check(test::tiny_llama(), at::kBFloat16);
+  check(test::tiny_llama(), at::kBFloat16, /*graph=*/false);
+}
+TEST_F(StepOnGpu, AReplayedStepWaitsOnceAndAllocatesNothing) {
+  check(test::tiny_gpt2(), at::kBFloat16, /*graph=*/true);
+  check(test::tiny_llama(), at::kBFloat16, /*graph=*/true);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include <utility>
+
 #include "cuboid/base/philox.hpp"
 #include "cuboid/model/tensor_buffer.hpp"
 
@@ -46,6 +48,7 @@ Config make_config(const RunOptions& options) {
   // Small, so that several buckets are under way at once.
   config.optimizer.ddp_bucket_size = 5000;
   config.train.max_steps = options.steps;
+  config.runtime.cuda_graph = options.cuda_graph;
   config.train.seed = static_cast<std::int64_t>(options.seed);
   return config;
 }
@@ -128,15 +131,19 @@ std::map<std::string, at::Tensor> gather(const WeightStore& store, const at::Ten
 RunResult train(MPI_Comm world, const RunOptions& options) {
   const Config config = make_config(options);
   const Grid grid(world, options.shape);
-  GridCommunicators communicators = make_grid_communicators(grid, options.backend);
+  GridCommunicators communicators = make_grid_communicators(grid, options.backend, options.stream);
   Stage stage(config.model, stage_place(config.model, options.shape.pp, grid.at().pp),
               *communicators.tp,
               {.dtype = options.dtype,
                .device = options.device,
                .seed = options.seed,
                .micro_batch_size = options.micro_batch_size,
+               .attention = options.attention,
                .dp = communicators.dp.get()});
-  TrainStep step(config, grid, communicators, stage);
+  StepHooks hooks;
+  if (options.said != nullptr)
+    hooks.say = [&options](const std::string& line) { options.said->push_back(line); };
+  TrainStep step(config, grid, communicators, stage, std::move(hooks));
   RunResult result;
   // Parameters are compared on the host, whatever the run itself communicates through.
   const auto plane = make_communicator(Backend::kMpi, grid.model_parallel(), "gather");

@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,12 @@ struct RunOptions {
   std::uint64_t seed = 7;
   at::Device device = at::kCPU;
   Backend backend = Backend::kMpi;
+  std::optional<bool> cuda_graph{};
+  AttentionKernel attention = AttentionKernel::kAuto;
+  // On a GPU; null: LibTorch's default stream, where no step can be captured.
+  cudaStream_t stream = nullptr;
+  // What the run says of itself; null: nobody listens.
+  std::vector<std::string>* said = nullptr;
 };
 
 struct RunResult {

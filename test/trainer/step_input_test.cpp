@@ -109,6 +109,17 @@ TEST_F(StepInputTest, AStepOfAnotherSizeIsAMistake) {
   EXPECT_THROW(input.fill(now), std::logic_error);
 }
 
+TEST_F(StepInputTest, OnACpuACapturedStepIsRefusedAndAutoSaysNothing) {
+  std::vector<std::string> said;
+  options_.said = &said;
+  options_.steps = 1;
+  options_.cuda_graph = true;
+  EXPECT_THROW((void)test::train(MPI_COMM_SELF, options_), UsageError);
+  options_.cuda_graph = std::nullopt;
+  (void)test::train(MPI_COMM_SELF, options_);
+  EXPECT_TRUE(said.empty());
+}
+
 TEST_F(StepInputTest, AStepThatWasCutShortCanBeBegunAgain) {
   Stage stage = make_stage(stage_place(config_.model, 1, 0));
   BucketedReducer reducer(stage.store(), *communicators_.dp, 5000);

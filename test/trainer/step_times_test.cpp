@@ -94,6 +94,19 @@ TEST(StepTimes, TheTableNamesPartsAndTheSlowestRank) {
   EXPECT_EQ(text, expected);
 }
 
+TEST(StepTimes, ReplayedStepsAreShownWhereThereAreSome) {
+  StepTimeReport report = two_stages();
+  EXPECT_EQ(nlohmann::json::parse(step_time_json(report, {}))["parts"].count("graph"), 0U);
+  report.ms[1].back() = 627;
+  EXPECT_NE(
+      step_time_table(report).find("\n  graph        0.00   313.50   627.00       45.7  rank 1"),
+      std::string::npos)
+      << step_time_table(report);
+  const auto json = nlohmann::json::parse(step_time_json(report, {}));
+  EXPECT_EQ(json["parts"]["graph"]["max"], 627);
+  EXPECT_EQ(json["ranks"][0]["ms"]["graph"], 0);
+}
+
 TEST(StepTimes, RanksThatShareCoresAreMarked) {
   StepTimeReport report = two_stages();
   report.hosts.share_cores = true;

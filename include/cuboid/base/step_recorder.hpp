@@ -26,8 +26,9 @@ enum class StepPart : unsigned char {
   kOptimizer,
   kData,
   kOther,
+  kGraph,  // a step's passes and collectives, replayed as one: not told apart
 };
-constexpr std::size_t kNumStepParts = 8;
+constexpr std::size_t kNumStepParts = 9;
 // "forward", "p2p_wait", ...
 std::string_view name_of(StepPart part);
 
@@ -96,6 +97,8 @@ class StepRecorder {
   std::vector<StepRecord> take(bool all = false);
 
   [[nodiscard]] bool is_recording() const { return recording_; }
+  // Whether the step under way is kept span by span.
+  [[nodiscard]] bool keeps_spans() const { return recording_ && current_.detail == Detail::kSpans; }
   // False where time is the device's: calls that give it no work take none.
   [[nodiscard]] bool counts_host_time() const { return !clock_->lags(); }
   void open(StepPart part, const SpanLabel& label);
@@ -109,6 +112,7 @@ class StepRecorder {
   void observe_with(SpanObserver* observer) { observer_ = observer; }
 
  private:
+  friend class RecordingPause;
   struct Event {
     SpanLabel label;
     StepPart part;
@@ -133,6 +137,23 @@ class StepRecorder {
   RawStep current_;
   std::optional<RawStep> lagging_;
   std::vector<StepRecord> finished_;
+};
+
+// Nothing is recorded for as long as this lives, where `pauses`. Spans that are open stay so.
+class RecordingPause {
+ public:
+  RecordingPause(StepRecorder& recorder, bool pauses)
+      : recorder_(pauses && recorder.recording_ ? &recorder : nullptr) {
+    if (recorder_ != nullptr) recorder_->recording_ = false;
+  }
+  RecordingPause(const RecordingPause&) = delete;
+  RecordingPause& operator=(const RecordingPause&) = delete;
+  ~RecordingPause() {
+    if (recorder_ != nullptr) recorder_->recording_ = true;
+  }
+
+ private:
+  StepRecorder* recorder_;
 };
 
 // A span for as long as this lives; nothing where the recorder is null or not recording.

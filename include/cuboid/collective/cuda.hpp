@@ -34,6 +34,9 @@ CudaEvent make_cuda_event();
 // True once everything recorded in the event has finished.
 bool is_complete(const CudaEvent& event);
 
+// Whether what the stream is given goes into a graph instead of being done.
+bool is_capturing(cudaStream_t stream);
+
 // Copies elements between buffers of one place; of equal count and dtype. Between device buffers
 // in the order of `stream`, not waited for. Nothing where both are the same memory.
 void copy_elements(ConstBuffer from, Buffer to, cudaStream_t stream);

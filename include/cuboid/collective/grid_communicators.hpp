@@ -30,6 +30,10 @@ struct GridCommunicators {
   std::unique_ptr<Communicator> gradient_out;    // to the previous stage
   // Host values over the whole world, always by MPI: losses, digests, agreement.
   std::unique_ptr<Communicator> control;
+  Backend backend = Backend::kMpi;  // of all but control
+  // Where a watchdog looks whether this rank waits for a step that is replayed as one graph, whose
+  // operations it does not see one by one. Null where nobody watches, or over MPI.
+  Channel* replays = nullptr;
 };
 
 // Collective over the grid. kNccl needs a CUDA device that this rank has already set. Device

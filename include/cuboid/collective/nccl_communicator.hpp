@@ -45,6 +45,9 @@ struct NcclOptions {
 // communicator of two ranks (a pipeline's neighbours) is connected from the start. Errors that NCCL
 // meets later are thrown by the next operation, wait() or poll(). Destroying it while an exception
 // unwinds the stack, or after a failure, aborts what is under way.
+// While the compute stream is captured into a graph (after a step that was not, so that all are
+// connected), operations go into the graph: poll() is false then, and none counts in num_given().
+// NCCL wants all ranks of an operation to capture it, and all to launch the graph or none.
 class NcclCommunicator final : public Communicator {
  public:
   // Collective over `comm`, which carries NCCL's id and the barriers. The CUDA device must be set.

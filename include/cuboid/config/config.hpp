@@ -120,6 +120,8 @@ struct RuntimeConfig {
   Precision dtype = Precision::kFloat32;
   // On a GPU; auto: measured at the start, or as in the checkpoint resumed from.
   AttentionKernel attention_kernel = AttentionKernel::kAuto;
+  // Whether a step's work on a GPU is captured once and replayed; unset: where that can be done.
+  std::optional<bool> cuda_graph;
   std::int64_t num_threads = 0;  // threads of one rank; 0: the node's cores / its ranks
   double peak_tflops = 0;        // of one rank, for MFU; 0: known for the GPU, or measured
   MfuConvention mfu_convention = MfuConvention::kLlmC;  // how the model's FLOPs are counted

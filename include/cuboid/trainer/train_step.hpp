@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <string>
 
 #include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/config/config.hpp"
@@ -13,7 +15,9 @@
 #include "cuboid/optimizer/gradient_norm.hpp"
 #include "cuboid/optimizer/reducer.hpp"
 #include "cuboid/pipeline/executor.hpp"
+#include "cuboid/trainer/batches.hpp"
 #include "cuboid/trainer/evaluator.hpp"
+#include "cuboid/trainer/step_graph.hpp"
 
 namespace cuboid {
 
@@ -30,11 +34,14 @@ struct StepHooks {
   std::function<bool()> wants_attention = [] { return false; };
   // Called before weights and moments change: the one moment of a step at which they do.
   std::function<void()> before_update = [] {};
+  // A line for people, on every rank: how the steps run on the device.
+  std::function<void(const std::string&)> say = [](const std::string&) {};
 };
 
 class TrainStep {
  public:
-  // `config` is resolved; the others must outlive this. Collective over the grid.
+  // `config` is resolved; the others must outlive this. Collective over the grid. Throws UsageError
+  // where `--cuda-graph true` is asked for and steps cannot be captured.
   TrainStep(const Config& config, const Grid& grid, GridCommunicators& communicators, Stage& stage,
             StepHooks hooks = {});
 
@@ -46,11 +53,16 @@ class TrainStep {
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
 
  private:
+  StepGraph make_graph();
+  void feed(const Batch& batch);
   void begin(const Batch& batch);
+  void compute();
+  void abandon();
+  StepGraph::Ran run_passes(const Batch& batch);
   struct Measured {
     double loss_sum, grad_norm;
   };
-  Measured measure();
+  Measured measure(StepGraph::Ran ran);
   void update(double learning_rate, double clip);
 
   Config config_;
@@ -66,6 +78,9 @@ class TrainStep {
   GradientNorm norm_;
   AdamW optimizer_;
   std::vector<Action> schedule_;
+  std::optional<StepInput> input_;  // on a GPU
+  at::Tensor numbers_;  // fp64 on the device: the loss where this stage has it, then squares
+  StepGraph graph_;
 };
 
 }  // namespace cuboid

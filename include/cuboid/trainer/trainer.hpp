@@ -81,6 +81,7 @@ class Trainer {
   Stage& stage_;
   TrainerOptions options_;
   TimeLimit time_limit_;
+  RunLog log_;
   TrainStep step_;
   StepProfile profile_;
   Checkpointer checkpointer_;
@@ -91,7 +92,6 @@ class Trainer {
   std::optional<std::int64_t> saved_at_;
   std::string stop_reason_;  // "SIGUSR1", "the time limit"; "": none, on all ranks alike
   bool validation_is_pending_ = false;
-  RunLog log_;
   History history_;
   std::string digest_;
   std::string last_saved_;  // checkpoint of this run
