@@ -87,7 +87,8 @@ template <typename Isa, typename T>
   for (std::int64_t item = begin; item < end; ++item) {
     const std::int64_t sequence = item / shape.kv_heads;
     const std::int64_t kv = item % shape.kv_heads;
-    pack_transposed(head_of(work.qkv, shape, sequence, shape.heads + kv), keys_t);
+    pack(head_of(work.qkv, shape, sequence, shape.heads + kv), W(1), values);
+    transpose(values, seq, dim, keys_t);
     pack(head_of(work.qkv, shape, sequence, shape.heads + shape.kv_heads + kv), W(1), values);
     for (std::int64_t head = kv * group; head < (kv + 1) * group; ++head) {
       pack(head_of(work.qkv, shape, sequence, head), scale, queries);
@@ -118,6 +119,7 @@ template <typename T>
 [[gnu::always_inline]] inline void unpack(const Wide<T>* from, Wide<T> scale, const Head<T>& head) {
   T* to = const_cast<T*>(head.data);
   for (std::int64_t t = 0; t < head.count; ++t, to += head.stride, from += padded(head.dim)) {
+    prefetch<1>(to + kAhead * head.stride, head.dim);
 #pragma omp simd
     for (std::int64_t d = 0; d < head.dim; ++d) to[d] = narrow<T>(from[d] * scale);
   }
@@ -150,9 +152,10 @@ template <typename Isa, typename T>
     const std::int64_t kv = item % shape.kv_heads;
     const Head<T> key = head_of(work.qkv, shape, sequence, shape.heads + kv);
     const Head<T> value = head_of(work.qkv, shape, sequence, shape.heads + shape.kv_heads + kv);
+    pack(value, W(1), keys);
+    transpose(keys, seq, dim, values_t);
     pack(key, W(1), keys);
-    pack_transposed(key, keys_t);
-    pack_transposed(value, values_t);
+    transpose(keys, seq, dim, keys_t);
     std::fill(d_keys, d_keys + seq * dim, W(0));
     std::fill(d_values, d_values + seq * dim, W(0));
     for (std::int64_t head = kv * group; head < (kv + 1) * group; ++head) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "cuboid/kernels/math.hpp"
+#include "transpose.hpp"
 
 namespace cuboid::detail {
 
@@ -99,12 +101,21 @@ struct Head {
   std::int64_t stride, count, dim;
 };
 
+// A head's rows lie far apart, which processors do not foresee: they are asked for so many ahead.
+constexpr std::int64_t kAhead = 8;
+template <int write, typename T>
+[[gnu::always_inline]] inline void prefetch(const T* row, std::int64_t dim) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t d = 0; d < dim; d += kLine) __builtin_prefetch(row + d, write);
+}
+
 // to [padded count, padded dim] = head * scale; zeros beyond.
 template <typename T>
 [[gnu::always_inline]] inline void pack(const Head<T>& head, Wide<T> scale, Wide<T>* to) {
   const std::int64_t width = padded(head.dim);
   for (std::int64_t t = 0; t < head.count; ++t, to += width) {
     const T* row = head.data + t * head.stride;
+    prefetch<0>(row + kAhead * head.stride, head.dim);
 #pragma omp simd
     for (std::int64_t d = 0; d < head.dim; ++d) to[d] = widen(row[d]) * scale;
     for (std::int64_t d = head.dim; d < width; ++d) to[d] = 0;
@@ -112,24 +123,21 @@ template <typename T>
   std::fill(to, to + (padded(head.count) - head.count) * width, Wide<T>(0));
 }
 
-// to [padded dim, padded count] = the transpose; zeros beyond.
-template <typename T>
-[[gnu::always_inline]] inline void pack_transposed(const Head<T>& head, Wide<T>* to) {
-  const std::int64_t width = padded(head.count);
-  for (std::int64_t first = 0; first < width; first += kSide) {
-    const std::int64_t rows = std::clamp(head.count - first, std::int64_t{0}, kSide);
-    for (std::int64_t d = 0; d < head.dim; ++d) {
-      Wide<T>* column = to + d * width + first;
-      const T* from = head.data + first * head.stride + d;
-      if (rows == kSide) {
-        for (std::int64_t t = 0; t < kSide; ++t) column[t] = widen(from[t * head.stride]);
+// to [columns, rows] = the transpose of from [rows, columns], both multiples of kSide.
+template <typename W>
+[[gnu::always_inline]] inline void transpose(const W* from, std::int64_t rows, std::int64_t columns,
+                                             W* to) {
+  for (std::int64_t i = 0; i < rows; i += 8)
+    for (std::int64_t j = 0; j < columns; j += 8) {
+      const W* corner = from + i * columns + j;
+      W* turned = to + j * rows + i;
+      if constexpr (std::is_same_v<W, float>) {
+        transpose_8x8(corner, columns, turned, rows);
       } else {
-        for (std::int64_t t = 0; t < rows; ++t) column[t] = widen(from[t * head.stride]);
-        for (std::int64_t t = rows; t < kSide; ++t) column[t] = 0;
+        for (std::int64_t x = 0; x < 8; ++x)
+          for (std::int64_t y = 0; y < 8; ++y) turned[x * rows + y] = corner[y * columns + x];
       }
     }
-  }
-  std::fill(to + head.dim * width, to + padded(head.dim) * width, Wide<T>(0));
 }
 
 // row [0, count) of scores: what lies at `valid` or beyond becomes -infinity. count is a multiple

@@ -58,6 +58,21 @@ void multiply_by_blocks(const at::Tensor& out, const at::Tensor& a, const at::Te
                                 : multiply_as.operator()<detail::Bfloat16>();
 }
 
+// LibTorch's bf16 product on the host is bf16: rounded once, then added. In blocks of rows that
+// stay in the caches in between, and instead of memory for a whole second gradient.
+void add_rounded_blocks(const at::Tensor& gradient, const at::Tensor& a, const at::Tensor& b,
+                        bool accumulate) {
+  constexpr std::int64_t kElements = 1 << 20;
+  const std::int64_t rows =
+      std::max<std::int64_t>(256, kElements / std::max<std::int64_t>(1, b.size(1)));
+  for (std::int64_t begin = 0; begin < a.size(0); begin += rows) {
+    const std::int64_t count = std::min(rows, a.size(0) - begin);
+    const at::Tensor rounded = at::mm(a.narrow(0, begin, count), b);
+    const at::Tensor part = gradient.narrow(0, begin, count);
+    accumulate ? part.add_(rounded) : part.copy_(rounded);
+  }
+}
+
 at::Tensor fp32_by_blocks(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
   at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
   multiply_by_blocks(out, a, b, /*accumulate=*/false, bias.defined() ? widened(bias) : bias);
@@ -120,8 +135,7 @@ void accumulate_product_(const at::Tensor& gradient, const at::Tensor& a, const 
                : at::mm_out(sum, a, b, type);
     return;
   }
-  const at::Tensor rounded = at::mm(a, b);
-  accumulate ? gradient.add_(rounded) : gradient.copy_(rounded);
+  add_rounded_blocks(gradient, a, b, accumulate);
 }
 
 }  // namespace cuboid

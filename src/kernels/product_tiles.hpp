@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "product_blocks.hpp"
+#include "transpose.hpp"
 
 namespace cuboid::detail {
 
@@ -29,17 +30,6 @@ struct Tile {
 
 // Steps of a block: so many rows of a tile's columns fit the first-level cache.
 constexpr std::int64_t kSteps = 256;
-
-// A vector in memory at any address. By reference, since a function that returns vectors must be
-// compiled for them.
-template <typename Vector>
-[[gnu::always_inline]] inline void load(Vector& x, const float* from) {
-  __builtin_memcpy(&x, from, sizeof(x));
-}
-template <typename Vector>
-[[gnu::always_inline]] inline void store(const Vector& x, float* to) {
-  __builtin_memcpy(to, &x, sizeof(x));
-}
 
 // What the tile's sums are added to.
 enum class Start : unsigned char { kZero, kBias, kSum };
@@ -94,42 +84,6 @@ template <typename Isa, Start start>
       }
       store(sums[r][v], to);
     }
-}
-
-// 8 x 8 numbers: to[j][i] = from[i][j], rows that many apart.
-[[gnu::always_inline]] inline void transpose_8x8(const float* from, std::int64_t from_stride,
-                                                 float* to, std::int64_t to_stride) {
-  using Row [[gnu::vector_size(32)]] = float;
-  using Order [[gnu::vector_size(32)]] = std::int32_t;
-  constexpr Order kLowPairs = {0, 8, 1, 9, 4, 12, 5, 13};
-  constexpr Order kHighPairs = {2, 10, 3, 11, 6, 14, 7, 15};
-  constexpr Order kLowFours = {0, 1, 8, 9, 4, 5, 12, 13};
-  constexpr Order kHighFours = {2, 3, 10, 11, 6, 7, 14, 15};
-  constexpr Order kLowHalves = {0, 1, 2, 3, 8, 9, 10, 11};
-  constexpr Order kHighHalves = {4, 5, 6, 7, 12, 13, 14, 15};
-  Row pairs[8];
-  Row fours[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    Row first;
-    Row second;
-    load(first, from + i * from_stride);
-    load(second, from + (i + 1) * from_stride);
-    pairs[i] = __builtin_shuffle(first, second, kLowPairs);
-    pairs[i + 1] = __builtin_shuffle(first, second, kHighPairs);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4)
-#pragma GCC unroll 2
-    for (int j = 0; j < 2; ++j) {
-      fours[i + 2 * j] = __builtin_shuffle(pairs[i + j], pairs[i + j + 2], kLowFours);
-      fours[i + 2 * j + 1] = __builtin_shuffle(pairs[i + j], pairs[i + j + 2], kHighFours);
-    }
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    store(__builtin_shuffle(fours[j], fours[j + 4], kLowHalves), to + j * to_stride);
-    store(__builtin_shuffle(fours[j], fours[j + 4], kHighHalves), to + (j + 4) * to_stride);
-  }
 }
 
 // Eight columns of b, each in order of memory, over the first `steps` / 8 * 8 rows.
