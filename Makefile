@@ -35,9 +35,11 @@ INCLUDES := -Iinclude -Itest $(addprefix -isystem ,$(TORCH)/include $(TORCH)/inc
             $(NVIDIA)/cu13/include $(NVCC_INCLUDE) $(NVIDIA)/nccl/include $(HDF5))
 DEFINES  := -DOMPI_SKIP_MPICXX -DAT_PER_OPERATOR_HEADERS
 CXXFLAGS := -std=c++20 $(MODE_FLAGS_$(MODE)) -fopenmp -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict $(EXTRA_CXXFLAGS)
+# Tests are compiled more often than they run. They call what is optimised; their own loops are short.
+TEST_FLAGS_release := -O1
 # Kernels are loops for vectors: no errno of square roots, no traps of comparisons that select, and
 # no copies of a loop's rest for each side of a comparison (two divisions a vector instead of one).
-FLAGS_kernels := -fno-math-errno -fno-trapping-math -fno-thread-jumps
+FLAGS_src/kernels := -fno-math-errno -fno-trapping-math -fno-thread-jumps
 NVCCFLAGS := -std=c++20 -O3 -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
             -gencode arch=compute_90,code=compute_90 -Xcompiler -Wall,-Wextra,-Werror -ccbin g++
 # LibTorch's CUDA half is opened at run time, on machines with a GPU only (src/launch/README.md).
@@ -140,13 +142,25 @@ link = $(call run,link,$@,mpicxx $^ $(LDFLAGS) $(LIBS) $(1) -o $@)
 # A changed flag, compiler or version rebuilds what it concerns: the stamps change only with their text.
 stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
 $(B)/flags: FORCE
-	$(call stamp,$(CXXFLAGS) $(FLAGS_kernels) $(INCLUDES) $(DEFINES) $(NVCC) $(NVCCFLAGS) $(LIBS))
+	$(call stamp,$(CXXFLAGS) $(TEST_FLAGS_$(MODE)) $(FLAGS_src/kernels) $(INCLUDES) $(DEFINES) $(NVCC) $(NVCCFLAGS) $(LIBS))
 $(B)/version: FORCE
 	$(call stamp,$(VERSION))
 
-$(B)/%.cpp.o: %.cpp $(B)/flags | $(READY)
+# Sources about tensors, but for the kernels', whose flags are others. The two warnings are g++ 12's about
+# std::string, wrong ones, where that was precompiled.
+TENSORS := $(addprefix src/,model/% optimizer/% trainer/%) $(addprefix test/,kernels/% model/% optimizer/% trainer/%) bench/%
+PRECOMPILED := $(B)/precompiled.hpp
+$(PRECOMPILED).gch: env/precompiled.hpp $(B)/flags | $(READY)
 	@mkdir -p $(@D)
-	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(FLAGS_$(call module,$*)) $(INCLUDES) $(DEFINES) $(EXTRA_$*) -MMD -MP -c $< -o $@)
+	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) -x c++-header -c $< -o $@)
+
+.SECONDEXPANSION:
+folder = $(firstword $(subst /, ,$(1)))/$(call module,$(1))
+flags_of = $(FLAGS_$(call folder,$(1))) $(if $(filter test/%,$(1)),$(TEST_FLAGS_$(MODE))) $(EXTRA_$(1)) \
+           $(if $(filter $(TENSORS),$(1)),-include $(PRECOMPILED) -Winvalid-pch -Wno-array-bounds -Wno-stringop-overflow)
+$(B)/%.cpp.o: %.cpp $(B)/flags $$(if $$(filter $(TENSORS),$$*),$(PRECOMPILED).gch) | $(READY)
+	@mkdir -p $(@D)
+	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(call flags_of,$*) $(INCLUDES) $(DEFINES) -MMD -MP -c $< -o $@)
 $(B)/%.cu.o: %.cu $(B)/flags | $(READY)
 	@mkdir -p $(@D)
 	$(call run,compile,$<,$(NVCC) $(NVCCFLAGS) -Iinclude -isystem $(NVIDIA)/cu13/include -MMD -MP -c $< -o $@)
@@ -156,10 +170,9 @@ EXTRA_src/app/version = -DCUBOID_VERSION='"$(VERSION)"'
 # AdamW rounds the same on processors with and without fused multiply-add.
 EXTRA_src/kernels/adamw_rows = -ffp-contract=off
 # It reads CUDA sources: their pragmas are nvcc's, and what is loaded under a condition is used under the same one.
-EXTRA_test/kernels/emulated_test = -O1 -Wno-unknown-pragmas -Wno-uninitialized -Wno-maybe-uninitialized
+EXTRA_test/kernels/emulated_test = -Wno-unknown-pragmas -Wno-uninitialized -Wno-maybe-uninitialized
 EXTRA_src/app/default_text = -DCUBOID_DEFAULT_TEXT='"$(TORCH)/include/c10"'
 
-.SECONDEXPANSION:
 $(B)/lib/libcuboid_%.a: $$(call objects,src/$$*)
 	@mkdir -p $(@D)
 	@rm -f $@
