@@ -20,13 +20,6 @@ template <typename Vector>
 [[gnu::always_inline]] inline void transpose_8x8(const float* from, std::int64_t from_stride,
                                                  float* to, std::int64_t to_stride) {
   using Row [[gnu::vector_size(32)]] = float;
-  using Order [[gnu::vector_size(32)]] = std::int32_t;
-  constexpr Order kLowPairs = {0, 8, 1, 9, 4, 12, 5, 13};
-  constexpr Order kHighPairs = {2, 10, 3, 11, 6, 14, 7, 15};
-  constexpr Order kLowFours = {0, 1, 8, 9, 4, 5, 12, 13};
-  constexpr Order kHighFours = {2, 3, 10, 11, 6, 7, 14, 15};
-  constexpr Order kLowHalves = {0, 1, 2, 3, 8, 9, 10, 11};
-  constexpr Order kHighHalves = {4, 5, 6, 7, 12, 13, 14, 15};
   Row pairs[8];
   Row fours[8];
 #pragma GCC unroll 4
@@ -35,20 +28,24 @@ template <typename Vector>
     Row second;
     load(first, from + i * from_stride);
     load(second, from + (i + 1) * from_stride);
-    pairs[i] = __builtin_shuffle(first, second, kLowPairs);
-    pairs[i + 1] = __builtin_shuffle(first, second, kHighPairs);
+    pairs[i] = __builtin_shufflevector(first, second, 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = __builtin_shufflevector(first, second, 2, 10, 3, 11, 6, 14, 7, 15);
   }
 #pragma GCC unroll 2
   for (int i = 0; i < 8; i += 4)
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
-      fours[i + 2 * j] = __builtin_shuffle(pairs[i + j], pairs[i + j + 2], kLowFours);
-      fours[i + 2 * j + 1] = __builtin_shuffle(pairs[i + j], pairs[i + j + 2], kHighFours);
+      fours[i + 2 * j] =
+          __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      fours[i + 2 * j + 1] =
+          __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     }
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    store(__builtin_shuffle(fours[j], fours[j + 4], kLowHalves), to + j * to_stride);
-    store(__builtin_shuffle(fours[j], fours[j + 4], kHighHalves), to + (j + 4) * to_stride);
+    store(__builtin_shufflevector(fours[j], fours[j + 4], 0, 1, 2, 3, 8, 9, 10, 11),
+          to + j * to_stride);
+    store(__builtin_shufflevector(fours[j], fours[j + 4], 4, 5, 6, 7, 12, 13, 14, 15),
+          to + (j + 4) * to_stride);
   }
 }
 
