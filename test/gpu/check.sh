@@ -16,12 +16,13 @@
 #                     attention kernel, and with and without replayed steps
 #   peer/SIZE         the same beside PyTorch with flash attention, eager and compiled, in turns
 #
-# SIZE is 124m, 350m, 774m, 1.5b. No check takes more than ten minutes: it is stopped before.
+# SIZE is 124m, 350m, 774m, 1.5b. A check that takes longer than its limit is stopped, and has failed.
 # Exit 0: nothing failed; 1: something did, or there is no GPU; 2: usage.
 #
 #   NCCL_LIB=DIR      a folder with another libnccl.so.2, put before the built-in one
 #   RESULTS=FILE      default bench/results/gpu-DEVICE-DATE.json
-#   LIMIT=SECONDS     for one check (default 300; peers and benchmarks have 590)
+#   LIMIT=SECONDS     for one check (default 300; of bench, mfu and peer 590)
+#   MFU_STEPS=N       steps of each check of mfu, the first four of which do not count (default 14)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 build=${BUILD:-build/${MODE:-release}}
