@@ -41,8 +41,8 @@ Going on
   --resume FILE   that file, or an error
   --resume none   a new run; what is there moves into OUTPUT_DIR/run-1, ...
 
-  The model's options and the seed must be what they were. Everything else may
-  change: grid, batch, dtype, learning rate.
+  The model's options, but for --dropout and --init-std, and the seed must be
+  what they were. Everything else may change: grid, batch, dtype, learning rate.
 
 Looking after them
 
