@@ -1,5 +1,6 @@
-// The three kinds of failure. Only app/ catches them: a user's mistake ends with exit code 2, a
-// failure of a library or of the machine with exit code 1, a broken invariant with std::terminate.
+// The three kinds of failure. app/ turns them into exit codes: a user's mistake (UsageError) is 2;
+// a failure of a library or of the machine (SystemError) and a broken invariant (std::logic_error)
+// are 1. Other modules catch them only to clean up, to agree over ranks or to try something else.
 #pragma once
 
 #include <source_location>
