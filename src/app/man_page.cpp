@@ -20,8 +20,8 @@ using Entry = std::pair<std::string_view, std::string_view>;
 constexpr std::array<Entry, 8> kExitCodes = {{
     {"0", "Done."},
     {"1",
-     "A library or the machine failed: MPI, NCCL, CUDA, HDF5, the disk; cuboid bench collectives: "
-     "a result is wrong."},
+     "A library or the machine failed: MPI, NCCL, CUDA, HDF5, the disk; or an invariant of the "
+     "program is broken; cuboid bench collectives: a result is wrong."},
     {"2", "Usage: options, files, folders; damaged checkpoints."},
     {"3", "cuboid checkpoint diff: the checkpoints differ."},
     {"5", "The training diverged; the last checkpoint is from before."},
@@ -41,7 +41,7 @@ constexpr std::array<Entry, 6> kVariables = {{
      "1 or 0 shows or hides the progress line; otherwise it shows where standard "
      "error is a terminal."},
     {"PAGER", "Shows long texts on a terminal; less where it is unset, none where it is empty."},
-    {"NO_COLOR", "Any value: no colours and no bold type."},
+    {"NO_COLOR", "Any value but an empty one: no colours and no bold type."},
     {"CUDA_VISIBLE_DEVICES", "The GPUs that ranks of a node share, by local rank."},
 }};
 

@@ -1,5 +1,6 @@
 # timeout: 400
-# Every command of README.md works as it stands. To be quick, models are cut to two layers and short
+# The commands in README.md's sh blocks run as they stand; targets, scripts and options that README.md names
+# exist, as do the files that any README.md links to. To be quick, models are cut to two layers and short
 # sequences, and runs to one step; nothing else of a command is changed.
 # shellcheck shell=bash source=test/app/lib.sh disable=SC2034,SC2015,SC2016,SC2013
 source test/app/lib.sh
