@@ -1,4 +1,4 @@
-// Products of matrices, by whom and in the type that this processor is fastest with.
+// Products of matrices, made by whoever is fastest on this processor, in the type that is fastest.
 #pragma once
 
 #include <ATen/core/Tensor.h>

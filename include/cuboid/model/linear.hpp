@@ -1,8 +1,9 @@
 // Tensor-parallel linear layers, y = x W^T + b with W [out, in], after Shoeybi et al.,
 // "Megatron-LM", arXiv:1909.08053, section 3.
-//   ColumnParallelLinear: W split along out.  Forward: nothing to send.  Backward: all-reduce of
-//   dx. RowParallelLinear:    W split along in.   Forward: all-reduce of y.  Backward: nothing to
-//   send.
+//
+// ColumnParallelLinear: W split along out. Forward: nothing to send. Backward: all-reduce of dx.
+//
+// RowParallelLinear: W split along in. Forward: all-reduce of y. Backward: nothing to send.
 #pragma once
 
 #include <ATen/core/Tensor.h>
