@@ -1,10 +1,12 @@
 // One memory-mapped file of token ids: nanoGPT's, llm.c's, or text that was packed by this program.
-//   nanoGPT  raw uint16, no header                                     (nanoGPT data/*/prepare.py)
-//   llm.c    256 x int32 header {magic, version, tokens, 0...}, then ids (llm.c
-//   dev/data/data_common.py)
-//            magic 20240520, version 1: uint16; magic 20240801, version 7: uint32
-//   packed   PackedHeader, then one byte a token
 // All little-endian.
+//
+// nanoGPT: raw uint16, no header (its data/*/prepare.py).
+//
+// llm.c: a header of 256 int32 {magic, version, tokens, 0...}, then ids. Magic 20240520, version 1:
+// uint16; magic 20240801, version 7: uint32 (its dev/data/data_common.py).
+//
+// Packed text: PackedHeader, then one byte a token.
 #pragma once
 
 #include <cstdint>
