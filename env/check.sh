@@ -43,7 +43,7 @@ check_environment
 print_table
 
 if ((missing)); then
-  echo "$missing of the things that a build needs are missing: run make setup; env/README.md is for machines without root."
+  echo "Missing for a build: $missing (marked above). Run make setup; env/README.md is for machines without root."
   exit 1
 fi
 if ((warnings == 0)); then

@@ -75,7 +75,7 @@ says "hidden GPUs" warn CUDA_VISIBLE_DEVICES -1 unset
 says "NCCL prints" warn NCCL_DEBUG INFO WARN
 says "another NCCL" warn LD_LIBRARY_PATH "" "$work/libraries/libnccl.so.2"
 count=$(grep -c '^  MISSING' "$work/out")
-[[ $(tail -n 1 "$work/out") == "$count of the things that a build needs are missing: "*. ]] && ok || fail "the count" "$(tail -n 1 "$work/out")"
+[[ $(tail -n 1 "$work/out") == "Missing for a build: $count (marked above). "*. ]] && ok || fail "the count" "$(tail -n 1 "$work/out")"
 
 # ---- A serial HDF5, a newer driver, PMIx, a file where the folder should be
 mkdir "$work/serial"
