@@ -4,9 +4,10 @@
 #
 #   env/setup.sh [GROUP...]     groups: packages libtorch cuda (the default); tools python plots test-packages slurm
 #
-#   DEPS_DIR   where wheels are unpacked                  (default: .deps beside the Makefile)
-#   TORCH_DIR  a LibTorch that is already on the machine  (default: none; then it is fetched)
-#   CUDA_HOME  a CUDA Toolkit that is already there       (default: found through nvcc)
+#   DEPS_DIR       where wheels are unpacked                  (default: .deps beside the Makefile)
+#   TORCH_DIR      a LibTorch that is already on the machine  (default: none; then it is fetched)
+#   CUDA_HOME      a CUDA Toolkit that is already there       (default: found through nvcc)
+#   SKIP_PACKAGES  any value: leave Debian's packages alone   (default: unset)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
