@@ -113,6 +113,7 @@ void save(benchmark::State& bench, bool in_background) {
     checkpointer.wait_until_copied();
     stalls.push_back(world().largest(stall + wait.seconds()));
     checkpointer.finish();
+    checkpointer.take_report();
     totals.push_back(world().largest(timer.seconds()));
   }
   remove_file();

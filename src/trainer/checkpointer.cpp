@@ -6,6 +6,7 @@
 #include <functional>
 #include <utility>
 
+#include "cuboid/base/error.hpp"
 #include "cuboid/checkpoint/agreement.hpp"
 #include "cuboid/checkpoint/folder.hpp"
 #include "cuboid/checkpoint/retain.hpp"
@@ -41,8 +42,9 @@ Checkpointer::Checkpointer(const CheckpointConfig& config, const Grid& grid,
 }
 
 void Checkpointer::save(const Metadata& metadata, bool in_background) {
-  const Timer stall;
   finish();
+  require(!has_report_, "what a save has come to is taken before the next one");
+  const Timer stall;
   clock_ = stall;
   report_ = {.path = checkpoint_path(config_.output_dir, metadata.step),
              .in_background = in_background,
@@ -91,7 +93,9 @@ void Checkpointer::write(MPI_Comm comm, const StateSlices& state, const Metadata
 }
 
 void Checkpointer::finish() {
+  const Timer stall;
   background_.finish();
+  report_.stall_seconds += stall.seconds();
 }
 
 std::optional<SaveReport> Checkpointer::take_report() {

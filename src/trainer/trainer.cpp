@@ -215,16 +215,20 @@ Metadata Trainer::metadata() const {
   return metadata;
 }
 
+// The report of a save that still runs is gone once the next one has begun.
+void Trainer::finish_save() {
+  checkpointer_.finish();
+  report_save();
+}
+
 void Trainer::save(bool goes_on) {
+  finish_save();
   checkpointer_.save(metadata(), goes_on && config_.checkpoint.save_async);
   saved_at_ = completed_;
 }
 
 void Trainer::save_at_the_end() {
-  const Timer wait;
-  checkpointer_.finish();
-  saving_seconds_ += wait.seconds();
-  report_save();
+  finish_save();
   if (saved_at_ != completed_) save(/*goes_on=*/false);
   report_save();
 }

@@ -72,6 +72,9 @@ for step in 3 5 6; do
   same "$work/sync/checkpoint-$step.h5" "$work/async/checkpoint-$step.h5" && ok || fail "in the background, step $step" "$(cat "$work/diff")"
 done
 grep -q 'in the background (training waited' "$work/out" && ok || fail "says what it waited"
+# Saves that the next step's follow at once are all reported, with what they removed.
+[[ $(sed -nE 's/^Saved .*checkpoint-([0-9]+)\.h5 in .*/\1/p' "$work/out" | paste -sd' ') == '1 2 3 4 5 6' &&
+  $(sed -nE 's/.*; removed that of step //p' "$work/out" | paste -sd' ') == '1 2 4' ]] && ok || fail "says every save" "$(grep Saved "$work/out")"
 
 # ---- The batch system's clock
 export SLURM_JOB_END_TIME=soon

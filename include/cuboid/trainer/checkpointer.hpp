@@ -37,18 +37,19 @@ class Checkpointer {
 
   // Collective. Saves OUTPUT_DIR/checkpoint-STEP.h5 of metadata.step and then removes what the
   // configuration lets go. In the background, it returns at once, and a thread copies the state and
-  // writes the copy; it waits for an earlier save first. Throws as save_checkpoint and
-  // retain_checkpoints do; of an earlier save, too.
+  // writes the copy; an earlier save must be finished and its report taken. Throws as
+  // save_checkpoint and retain_checkpoints do.
   void save(const Metadata& metadata, bool in_background);
   // Waits until the state is copied. Before it returned, weights and moments must not change: the
   // passes of the next step, which only read them, go on beside the copying.
   void wait_until_copied();
-  // Waits for a save in the background; throws as it does. All ranks must call it.
+  // Waits for a save in the background, which counts as its stall; throws as it does. All ranks
+  // must call it.
   void finish();
   // True on this rank once a save in the background has failed here: finish() throws why. Others
   // may not know it yet.
   [[nodiscard]] bool has_failed() const { return background_.has_failed(); }
-  // What was saved since the last call, if it is complete.
+  // What save() came to, once and when it is complete.
   std::optional<SaveReport> take_report();
 
  private:

@@ -67,6 +67,7 @@ class Trainer {
   void took(double seconds);
   void validate();
   void talk();
+  void finish_save();
   void save(bool goes_on);
   void save_at_the_end();
   [[nodiscard]] Metadata metadata() const;
