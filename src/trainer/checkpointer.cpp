@@ -1,5 +1,6 @@
 #include "cuboid/trainer/checkpointer.hpp"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <omp.h>
 
@@ -69,6 +70,9 @@ void Checkpointer::save(const Metadata& metadata, bool in_background) {
 // On the thread of a save. It leaves the processors' other cores to the training.
 StateSlices Checkpointer::copy() {
   const c10::InferenceMode no_autograd;
+  // ATen sets the threads of a thread that is new to it, once: what is set before does not last.
+  // at::set_num_threads would be the training's as well.
+  at::get_num_threads();
   omp_set_num_threads(1);
   const Finally copied([&] {
     is_copied_ = true;
