@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "cuboid/base/error.hpp"
@@ -20,8 +22,6 @@
 namespace cuboid {
 namespace {
 
-// Of one round of questions: each may need a descriptor for each address of a host.
-constexpr std::size_t kMostAtOnce = 128;
 constexpr double kLongestQuestion = 2.0;
 
 sockaddr_in address_of(std::uint32_t address, std::uint16_t port) {
@@ -55,8 +55,9 @@ void SocketTraits::release(Type file) noexcept {
   ::close(file);
 }
 
-SideChannel::SideChannel(MPI_Comm world, bool is_one_host, Answer answer)
+SideChannel::SideChannel(MPI_Comm world, bool is_one_host, Answer answer, std::size_t most_at_once)
     : answer_(std::move(answer)),
+      most_at_once_(most_at_once),
       rank_(rank_in(world)),
       endpoints_(static_cast<std::size_t>(size_of_comm(world))),
       waker_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -113,35 +114,52 @@ void SideChannel::serve(double seconds) {
 std::map<int, std::string> SideChannel::ask(const std::vector<int>& ranks, Question question,
                                             double seconds) {
   constexpr int kTurnMs = 10;
+  // Of a rank that does not answer while others wait for its place: so all are asked in time.
+  const std::size_t rounds = (ranks.size() + most_at_once_ - 1) / most_at_once_;
+  const double longest_turn = seconds / static_cast<double>(rounds + 1);
   std::map<int, std::string> answers;
-  const Timer timer;
-  for (std::size_t begin = 0; begin < ranks.size(); begin += kMostAtOnce) {
-    const std::size_t end = std::min(ranks.size(), begin + kMostAtOnce);
-    std::list<Outgoing> outgoing;
-    for (std::size_t i = begin; i < end; ++i) connect(ranks[i], outgoing);
-    while (!outgoing.empty() && timer.seconds() < seconds) {
-      turn(outgoing, question, kTurnMs);
-      for (const Outgoing& one : outgoing)
-        if (one.is_over && !one.answer.empty()) answers[one.rank] = one.answer;
-      outgoing.remove_if(
-          [&](const Outgoing& one) { return one.is_over || answers.contains(one.rank); });
-    }
+  std::deque<int> waiting(ranks.begin(), ranks.end());
+  std::map<int, Timer> asked;
+  std::list<Outgoing> outgoing;
+  for (const Timer timer; timer.seconds() < seconds;) {
+    for (; !waiting.empty() && asked.size() < most_at_once_; waiting.pop_front())
+      if (connect(waiting.front(), outgoing)) asked.emplace(waiting.front(), Timer());
+    if (asked.empty()) break;
+    turn(outgoing, question, kTurnMs);
+    for (const Outgoing& one : outgoing)
+      if (one.is_over && !one.answer.empty()) answers[one.rank] = one.answer;
+    outgoing.remove_if(
+        [&](const Outgoing& one) { return one.is_over || answers.contains(one.rank); });
+    std::set<int> under_way;
+    for (const Outgoing& one : outgoing) under_way.insert(one.rank);
+    std::size_t wanted = waiting.size();
+    std::erase_if(asked, [&](const auto& one) {
+      const int rank = one.first;
+      if (!under_way.contains(rank)) return true;
+      if (wanted == 0 || one.second.seconds() < longest_turn) return false;
+      --wanted;
+      waiting.push_back(rank);
+      outgoing.remove_if([&](const Outgoing& other) { return other.rank == rank; });
+      return true;
+    });
   }
   return answers;
 }
 
 // By each of its host's addresses: the first that leads to the rank answers.
-void SideChannel::connect(int rank, std::list<Outgoing>& outgoing) const {
+bool SideChannel::connect(int rank, std::list<Outgoing>& outgoing) const {
+  const std::size_t before = outgoing.size();
   const Endpoint& endpoint = endpoints_[static_cast<std::size_t>(rank)];
   for (const std::uint32_t address : endpoint.addresses) {
     if (address == 0) continue;
     Socket socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!socket) return;
+    if (!socket) break;
     const sockaddr_in to = address_of(address, endpoint.port);
     const int code = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to));
     if (code != 0 && !is_under_way(errno)) continue;
     outgoing.push_back({.socket = std::move(socket), .rank = rank, .answer = {}});
   }
+  return outgoing.size() > before;
 }
 
 bool SideChannel::turn(std::list<Outgoing>& outgoing, Question question, int ms) {

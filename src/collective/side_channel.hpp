@@ -35,13 +35,18 @@ class SideChannel {
   // The answer, which must not be empty.
   using Answer = std::function<std::string(Question)>;
 
+  // Ranks that are asked at a time: each may need a descriptor for each address of its host.
+  static constexpr std::size_t kMostAtOnce = 128;
+
   // Collective over `world`. Throws SystemError on all ranks where one has no socket.
-  SideChannel(MPI_Comm world, bool is_one_host, Answer answer);
+  SideChannel(MPI_Comm world, bool is_one_host, Answer answer,
+              std::size_t most_at_once = kMostAtOnce);
 
   // Answers what is asked, until something was, wake() is called, or the time is over.
   void serve(double seconds);
   // Asks `ranks`, and answers meanwhile. Returns the answers that have come when all have, or the
-  // time is over.
+  // time is over. Ranks that do not answer never keep others from being asked: they make room, and
+  // are asked again behind them.
   std::map<int, std::string> ask(const std::vector<int>& ranks, Question question, double seconds);
   // From any thread: serve() returns.
   void wake() noexcept;
@@ -74,7 +79,8 @@ class SideChannel {
   };
 
   [[nodiscard]] Endpoint listen(bool is_one_host);
-  void connect(int rank, std::list<Outgoing>& outgoing) const;
+  // False where the rank is not to be reached.
+  bool connect(int rank, std::list<Outgoing>& outgoing) const;
   // One look at all sockets, after at most so many milliseconds. True where a question was
   // answered, or wake() called.
   bool turn(std::list<Outgoing>& outgoing, Question question, int ms);
@@ -83,6 +89,7 @@ class SideChannel {
   void go_on(Outgoing& outgoing, Question question) const;
 
   Answer answer_;
+  std::size_t most_at_once_;
   int rank_ = 0;
   std::array<std::uint64_t, 2> secret_{};
   std::vector<Endpoint> endpoints_;
