@@ -43,7 +43,7 @@ Name new_name() {
   return name;
 }
 
-// Removes the name when this goes, whatever happened: the memory lives on while it is mapped.
+// Removes the name when this goes, whatever happened.
 class Unlinked {
  public:
   Unlinked(const Name& name, bool owns) : name_(name), owns_(owns) {}
@@ -58,32 +58,45 @@ class Unlinked {
   bool owns_;
 };
 
+SharedFile open_by_name(MPI_Comm node, std::size_t bytes, const Name& name) {
+  constexpr mode_t kOwner = 0600;
+  const bool makes = rank_in(node) == 0;
+  const Unlinked unlinked(name, makes);
+  SharedFile file;
+  int error = 0;
+  if (makes) {
+    file = SharedFile(::shm_open(name.data(), O_CREAT | O_EXCL | O_RDWR, kOwner));
+    if (file.get() < 0 || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) error = errno;
+  }
+  agree(node, error, "cannot make shared memory");
+  if (!makes) file = SharedFile(::shm_open(name.data(), O_RDWR, kOwner));
+  if (file.get() < 0) error = errno;
+  agree(node, error, "cannot open shared memory");
+  return file;
+}
+
+// A file that all ranks of the node have open. It has no pages yet, and no name any more: with the
+// last of them it goes, however they end, also where taking pages gets one killed.
+SharedFile open_together(MPI_Comm node, std::size_t bytes) {
+  Name name = new_name();
+  check_mpi(MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, node));
+  SharedFile file = open_by_name(node, bytes, name);
+  check_mpi(MPI_Barrier(node));
+  return file;
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
-  constexpr mode_t kOwner = 0600;
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const int rank = rank_in(node);
   stride_ = std::max(page, (bytes + page - 1) / page * page);
   size_ = stride_ * static_cast<std::size_t>(size_of_comm(node));
 
-  Name name = new_name();
-  check_mpi(MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, node));
-  const Unlinked unlinked(name, rank == 0);
-  SharedFile file;
-  int error = 0;
-  if (rank == 0) {
-    file = SharedFile(::shm_open(name.data(), O_CREAT | O_EXCL | O_RDWR, kOwner));
-    if (file.get() < 0 || ::ftruncate(file.get(), static_cast<off_t>(size_)) != 0) error = errno;
-  }
-  agree(node, error, "cannot make shared memory");
-  if (rank != 0) file = SharedFile(::shm_open(name.data(), O_RDWR, kOwner));
-  if (file.get() < 0) error = errno;
-  agree(node, error, "cannot open shared memory");
+  const SharedFile file = open_together(node, size_);
   // Each rank asks for its own pages: they come from its NUMA node, and a file system that is full
   // says so here, where a first access would end the process (SIGBUS).
-  error = ::posix_fallocate(file.get(), static_cast<off_t>(stride_) * rank,
-                            static_cast<off_t>(stride_));
+  int error = ::posix_fallocate(file.get(), static_cast<off_t>(stride_) * rank_in(node),
+                                static_cast<off_t>(stride_));
   agree(node, error, "no room for shared memory in /dev/shm");
   void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) {
