@@ -85,6 +85,14 @@ SharedFile open_together(MPI_Comm node, std::size_t bytes) {
   return file;
 }
 
+// EINTR is no lack of room: tmpfs gives up where a signal comes, of a profiler's timer for example.
+int take_pages(int file, std::size_t begin, std::size_t bytes) {
+  int error = EINTR;
+  while (error == EINTR)
+    error = ::posix_fallocate(file, static_cast<off_t>(begin), static_cast<off_t>(bytes));
+  return error;
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
@@ -95,8 +103,7 @@ SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
   const SharedFile file = open_together(node, size_);
   // Each rank asks for its own pages: they come from its NUMA node, and a file system that is full
   // says so here, where a first access would end the process (SIGBUS).
-  int error = ::posix_fallocate(file.get(), static_cast<off_t>(stride_) * rank_in(node),
-                                static_cast<off_t>(stride_));
+  int error = take_pages(file.get(), stride_ * static_cast<std::size_t>(rank_in(node)), stride_);
   agree(node, error, "no room for shared memory in /dev/shm");
   void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) {

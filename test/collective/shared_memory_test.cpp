@@ -71,6 +71,13 @@ TEST_F(SharedMemoryTest, HasNoNameOnceItTakesPages) {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
+TEST_F(SharedMemoryTest, TakesPagesThoughSignalsInterrupt) {
+  int calls = 0;
+  g_before_pages = [&] { return ++calls < 3 && rank_ == size_ - 1 ? EINTR : 0; };
+  const SharedMemory memory(MPI_COMM_WORLD, 100'000);
+  EXPECT_EQ(calls, rank_ == size_ - 1 ? 3 : 1);
+}
+
 TEST_F(SharedMemoryTest, NoRoomOnOneRankIsAnErrorOnAllAndLeavesNoName) {
   g_before_pages = [&] { return rank_ == size_ - 1 ? ENOSPC : 0; };
   EXPECT_ANY_THROW(SharedMemory(MPI_COMM_WORLD, 100'000));
