@@ -158,6 +158,7 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   options.attention = kernel_of(subject, config, processor.device);
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
               options);
+  out.warn(shared_memory_warning(session.world(), communicators));
   out.say(result_text(
       evaluate_checkpoint(subject.path, config, grid, communicators, dataset, stage), subject));
   return kDone;

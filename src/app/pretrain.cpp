@@ -162,6 +162,7 @@ int train(const MpiSession& session, const ParseResult& parsed, const Timer& sin
   Stage stage(config.model, stage_place(config.model, shape.pp, grid.at().pp), *communicators.tp,
               options);
   out.say(stage_report(measure_stages(grid, communicators, stage), config.runtime.dtype));
+  out.warn(shared_memory_warning(session.world(), communicators));
   if (parsed.dry_run) {
     if (!preflight.resume.path.empty()) out.say("It would go on from " + preflight.resume.path);
     out.say("Dry run: everything is in order; nothing was trained or written");

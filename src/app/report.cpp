@@ -1,6 +1,7 @@
 #include "cuboid/app/report.hpp"
 
 #include "cuboid/base/text.hpp"
+#include "cuboid/checkpoint/wire.hpp"
 
 namespace cuboid {
 namespace {
@@ -72,6 +73,21 @@ std::string placement_warning(const GridShape& shape, const NodeMap& nodes) {
       "%d of %d tensor-parallel groups span nodes: their all-reduces of every layer cross "
       "the network; a --tensor-parallel-size that divides the ranks of a node avoids it",
       spanning, shape.dp * shape.pp);
+}
+
+std::string shared_memory_warning(MPI_Comm world, const GridCommunicators& communicators) {
+  std::string mine;
+  if (const std::string why = communicators.dp->why_not_shared(); !why.empty())
+    mine = "gradients of replicas are summed over messages, not in shared memory: " + why;
+  else if (const std::string reason = communicators.tp->why_not_shared(); !reason.empty())
+    mine = "tensor-parallel results are summed over messages, not in shared memory: " + reason;
+  for (const std::string& text : share_texts(world, mine)) {
+    if (text.empty()) continue;
+    return text +
+           ". That takes longer. More room: docker run --shm-size 8g, or mount -o "
+           "remount,size=8g /dev/shm";
+  }
+  return {};
 }
 
 }  // namespace cuboid

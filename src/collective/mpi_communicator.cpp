@@ -106,8 +106,9 @@ std::byte* MpiCommunicator::allocate(std::size_t bytes) {
                                                 options_.piece_bytes);
     }
     return shared_->allocate(bytes);
-  } catch (const SystemError&) {
-    // On all ranks alike: no room for shared memory, and messages serve as well.
+  } catch (const NoSharedMemory& reason) {
+    // On all ranks alike; messages serve as well.
+    if (why_not_shared_.empty()) why_not_shared_ = reason.what();
     return Communicator::allocate(bytes);
   }
 }

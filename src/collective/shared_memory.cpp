@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,8 +13,8 @@
 #include <random>
 #include <string>
 
-#include "cuboid/base/error.hpp"
 #include "cuboid/base/handle.hpp"
+#include "cuboid/base/text.hpp"
 #include "cuboid/grid/grid.hpp"
 
 namespace cuboid {
@@ -29,9 +30,23 @@ using SharedFile = Handle<DescriptorTraits>;
 using Name = std::array<char, 64>;
 
 // Throws on all ranks where one has met an error (errno; 0: none).
-void agree(MPI_Comm comm, int error, const char* what) {
+void agree(MPI_Comm comm, int error, const std::string& what) {
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &error, 1, MPI_INT, MPI_MAX, comm));
-  if (error != 0) throw SystemError(std::string(what) + ": " + std::strerror(error));
+  if (error != 0) throw NoSharedMemory(what + ": " + std::strerror(error));
+}
+
+// "no room for 96.0 MiB in /dev/shm of n1, where 62.0 MiB of 64.0 MiB are free"
+std::string no_room_text(int file, std::size_t bytes) {
+  std::array<char, MPI_MAX_PROCESSOR_NAME> host{};
+  int length = 0;
+  check_mpi(MPI_Get_processor_name(host.data(), &length));
+  std::string text = "no room for " + short_bytes(static_cast<double>(bytes)) + " in /dev/shm of " +
+                     std::string(host.data(), static_cast<std::size_t>(length));
+  struct statvfs now {};
+  if (::fstatvfs(file, &now) != 0) return text;
+  const auto block = static_cast<double>(now.f_frsize);
+  return text + ", where " + short_bytes(static_cast<double>(now.f_bavail) * block) + " of " +
+         short_bytes(static_cast<double>(now.f_blocks) * block) + " are free";
 }
 
 // A name that no other job on the node has.
@@ -80,9 +95,7 @@ SharedFile open_by_name(MPI_Comm node, std::size_t bytes, const Name& name) {
 SharedFile open_together(MPI_Comm node, std::size_t bytes) {
   Name name = new_name();
   check_mpi(MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, node));
-  SharedFile file = open_by_name(node, bytes, name);
-  check_mpi(MPI_Barrier(node));
-  return file;
+  return open_by_name(node, bytes, name);
 }
 
 // EINTR is no lack of room: tmpfs gives up where a signal comes, of a profiler's timer for example.
@@ -101,10 +114,13 @@ SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
   size_ = stride_ * static_cast<std::size_t>(size_of_comm(node));
 
   const SharedFile file = open_together(node, size_);
+  const std::string no_room = no_room_text(file.get(), size_);
+  // The name is gone, and all have seen what is free, before anybody takes some.
+  check_mpi(MPI_Barrier(node));
   // Each rank asks for its own pages: they come from its NUMA node, and a file system that is full
   // says so here, where a first access would end the process (SIGBUS).
   int error = take_pages(file.get(), stride_ * static_cast<std::size_t>(rank_in(node)), stride_);
-  agree(node, error, "no room for shared memory in /dev/shm");
+  agree(node, error, no_room);
   void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) {
     error = errno;

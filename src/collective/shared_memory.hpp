@@ -4,17 +4,23 @@
 #include <mpi.h>
 
 #include <cstddef>
-#include <vector>
+#include <stdexcept>
 
 namespace cuboid {
+
+// Why there is none, for people. Not an error of the run, which can do without.
+class NoSharedMemory : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 // Each rank has `bytes` of its own in it, aligned to a page, on its own NUMA node, zero; it reads
 // and writes the others' as well. Ordering is the users' to bring about, with atomics. POSIX shared
 // memory rather than an MPI-3 window: see src/collective/README.md.
 class SharedMemory {
  public:
-  // Collective over `node`, whose ranks run on one node. Throws SystemError, on all ranks or on
-  // none; among other things where /dev/shm has no room.
+  // Collective over `node`, whose ranks run on one node. Throws NoSharedMemory, on all ranks or
+  // on none; above all where /dev/shm has no room.
   SharedMemory(MPI_Comm node, std::size_t bytes);
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <string_view>
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/grid/grid.hpp"
@@ -36,19 +37,22 @@ std::uint64_t signature_of(std::size_t memory, std::size_t offset, const Buffer&
   return hash;
 }
 
-// On every node or on none.
+// On every node or on none, which is then said of the first that has none.
 std::unique_ptr<SharedMemory> memory_on_all_nodes(MPI_Comm comm, MPI_Comm node, std::size_t bytes) {
+  const int size = size_of_comm(comm);
   std::unique_ptr<SharedMemory> memory;
-  std::string problem;
+  std::array<char, 512> reason{};
+  int first = size;
   try {
     memory = std::make_unique<SharedMemory>(node, bytes);
-  } catch (const SystemError& failure) {
-    problem = failure.what();
+  } catch (const NoSharedMemory& no_memory) {
+    std::string_view(no_memory.what()).copy(reason.data(), reason.size() - 1);
+    first = rank_in(comm);
   }
-  int failed = problem.empty() ? 0 : 1;
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, comm));
-  if (failed != 0) throw SystemError(problem.empty() ? "no shared memory on a node" : problem);
-  return memory;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm));
+  if (first == size) return memory;
+  check_mpi(MPI_Bcast(reason.data(), static_cast<int>(reason.size()), MPI_CHAR, first, comm));
+  throw NoSharedMemory(reason.data());
 }
 
 }  // namespace

@@ -19,11 +19,11 @@ namespace cuboid {
 class SharedReducer {
  public:
   // Collective over `comm`, whose layout it is; both `comm` and `ops` must outlive this.
-  // `piece_bytes`: of a message between nodes. Throws SystemError, on all ranks.
+  // `piece_bytes`: of a message between nodes. Throws NoSharedMemory, on all ranks.
   SharedReducer(MPI_Comm comm, NodeLayout layout, const MpiOps& ops, std::int64_t piece_bytes);
 
   // Memory of this rank, aligned to 64 bytes and zero, that start() takes buffers in; it lives as
-  // long as this. Collective, the same size on all ranks. Throws SystemError, on all ranks.
+  // long as this. Collective, the same size on all ranks. Throws NoSharedMemory, on all ranks.
   std::byte* allocate(std::size_t bytes);
   // Whether the buffer lies in memory of allocate().
   [[nodiscard]] bool holds(const Buffer& buffer) const { return find(buffer) != nullptr; }

@@ -67,6 +67,7 @@ class TimedCommunicator final : public Communicator {
   }
   std::byte* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
   bool shares(const Buffer& buffer) const override { return inner_->shares(buffer); }
+  std::string why_not_shared() const override { return inner_->why_not_shared(); }
   void barrier() override {
     const Span span(&recorder_, part_, {.what = "barrier", .communicator = name()});
     inner_->barrier();

@@ -71,6 +71,7 @@ class WatchedCommunicator final : public Communicator {
     return inner_->allocate(bytes);
   }
   bool shares(const Buffer& buffer) const override { return inner_->shares(buffer); }
+  std::string why_not_shared() const override { return inner_->why_not_shared(); }
   void barrier() override {
     const Waiting waiting(&channel_, channel_.start("barrier", 0));
     inner_->barrier();

@@ -4,6 +4,7 @@
 
 #include "cuboid/base/error.hpp"
 #include "cuboid/kernels/activation.hpp"
+#include "cuboid/model/tensor_buffer.hpp"
 
 namespace cuboid {
 
@@ -18,6 +19,9 @@ Stage::Stage(const ModelConfig& model, const StagePlace& place, Communicator& tp
     : model_(model), place_(place), options_(options) {
   build(tp);
   store_.allocate(options.dtype, options.device, options.seed, options.dp);
+  // Both halves of the workspace: whether there is room to share it is known before the first step.
+  for (int half = 0; half < 2 && tp.size() > 1; ++half)
+    empty_to_reduce(tp, boundary_shape(), boundary_options());
 }
 
 void Stage::build(Communicator& tp) {

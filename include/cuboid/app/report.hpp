@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cuboid/collective/grid_communicators.hpp"
 #include "cuboid/config/config.hpp"
 #include "cuboid/grid/shape.hpp"
 #include "cuboid/launch/session.hpp"
@@ -25,5 +26,9 @@ std::string stage_report(const std::vector<StageSize>& stages, Precision precisi
 
 // A sentence for each TP group that spans nodes would be noise: one for all, or "".
 std::string placement_warning(const GridShape& shape, const NodeMap& nodes);
+
+// Where ranks of a node sum over messages for want of shared memory: why, and what to do; else "".
+// Of all ranks, on all ranks. Collective over `world`.
+std::string shared_memory_warning(MPI_Comm world, const GridCommunicators& communicators);
 
 }  // namespace cuboid

@@ -98,6 +98,9 @@ class Communicator {
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes);
   // Whether ranks share the memory of this buffer.
   [[nodiscard]] virtual bool shares(const Buffer& buffer) const;
+  // Why some memory of allocate() is not shared though ranks share a node, on all ranks alike: what
+  // was wanted and what there was. "": it is, or they do not.
+  [[nodiscard]] virtual std::string why_not_shared() const { return {}; }
 
   // For a watchdog. Operations given to a device so far: none where the host communicates.
   [[nodiscard]] virtual std::uint64_t num_given() const { return 0; }

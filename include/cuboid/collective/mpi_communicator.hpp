@@ -50,6 +50,7 @@ class MpiCommunicator final : public Communicator {
   // Shared memory where several ranks run on a node and there is room for it.
   [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
   [[nodiscard]] bool shares(const Buffer& buffer) const override;
+  [[nodiscard]] std::string why_not_shared() const override { return why_not_shared_; }
 
  private:
   void run_all_reduce(Buffer inout, ReduceOp op) override;
@@ -64,6 +65,7 @@ class MpiCommunicator final : public Communicator {
   std::unique_ptr<MpiState> state_;
   std::unique_ptr<SharedReducer>
       shared_;  // null: nothing was allocated, or every rank is on a node of its own
+  std::string why_not_shared_;
 };
 
 }  // namespace cuboid
