@@ -279,7 +279,10 @@ void Trainer::print_summary(double seconds) {
     rows.push_back({"Training loss", format("%.4f", history_.loss.back())});
   }
   if (validation_loss_) rows.push_back({"Validation loss", format("%.4f", *validation_loss_)});
-  rows.push_back({"Peak memory", short_bytes(memory) + " of the largest rank"});
+  rows.push_back(
+      {"Peak memory",
+       short_bytes(memory) + " resident" +
+           (grid_.shape().size() == 1 ? "" : " on the largest rank, what it shares included")});
   if (!last_saved_.empty()) rows.push_back({"Checkpoint", last_saved_});
   const bool stopped = !stop_reason_.empty() && completed_ < config_.train.max_steps;
   const std::string title =

@@ -11,7 +11,8 @@ namespace cuboid {
 // before /proc and /sys, for tests. 0 where the system does not say.
 std::int64_t available_memory(const std::string& root = "");
 
-// Largest resident size of this process so far, in bytes: libraries and shared memory included.
+// Largest resident size of this process so far, in bytes: libraries and shared memory included, so
+// that pages of several processes count in each that has touched them.
 double peak_resident_bytes();
 
 }  // namespace cuboid
