@@ -1,5 +1,6 @@
 #include "shared_reducer.hpp"
 
+#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -145,42 +146,59 @@ bool SharedReducer::all_are_ready(const Operation& operation) const {
   return true;
 }
 
-void SharedReducer::sum_a_piece(Operation& operation) const {
+void SharedReducer::sum_a_piece(const Operation& operation, const Range& piece) const {
   const std::size_t width = size_of(operation.dtype);
-  const auto most = static_cast<std::int64_t>(piece_bytes_ / width);
-  const std::int64_t count = std::min(most, operation.end - operation.next);
-  const std::size_t at = operation.offset + static_cast<std::size_t>(operation.next) * width;
+  const std::size_t at = operation.offset + static_cast<std::size_t>(piece.begin) * width;
   std::vector<const void*> parts(static_cast<std::size_t>(size_));
   for (int rank = 0; rank < size_; ++rank)
     parts[static_cast<std::size_t>(rank)] = operation.memory->of(rank) + at;
-  std::byte* out = operation.memory->of(rank_) + at;
-  reduce_parts(operation.dtype, operation.op, parts, out, count);
-  if (layout_.num_nodes == 1) {
-    write_to_node(operation, operation.next, count);
-  } else {
-    operation.between_nodes.push_back({operation.next, count, MPI_REQUEST_NULL});
-    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, out, static_cast<int>(count),
-                             mpi_datatype(operation.dtype), ops_.get(operation.dtype, operation.op),
-                             layout_.peers.get(), &operation.between_nodes.back().request));
-  }
-  operation.next += count;
+  reduce_parts(operation.dtype, operation.op, parts, operation.memory->of(rank_) + at,
+               piece.size());
+  if (layout_.num_nodes == 1) write_to_node(operation, piece);
 }
 
-void SharedReducer::write_to_node(const Operation& operation, std::int64_t begin,
-                                  std::int64_t count) const {
+void SharedReducer::start_between_nodes(Operation& operation, const Range& piece) const {
+  if (layout_.num_nodes == 1) return;
   const std::size_t width = size_of(operation.dtype);
-  const std::size_t at = operation.offset + static_cast<std::size_t>(begin) * width;
+  std::byte* data = operation.memory->of(rank_) + operation.offset +
+                    static_cast<std::size_t>(piece.begin) * width;
+  operation.between_nodes.push_back({piece, MPI_REQUEST_NULL});
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(piece.size()),
+                           mpi_datatype(operation.dtype), ops_.get(operation.dtype, operation.op),
+                           layout_.peers.get(), &operation.between_nodes.back().request));
+}
+
+void SharedReducer::write_to_node(const Operation& operation, const Range& piece) const {
+  const std::size_t width = size_of(operation.dtype);
+  const std::size_t at = operation.offset + static_cast<std::size_t>(piece.begin) * width;
   const std::byte* from = operation.memory->of(rank_) + at;
   for (int rank = 0; rank < size_; ++rank) {
     if (rank == rank_) continue;
-    std::memcpy(operation.memory->of(rank) + at, from, static_cast<std::size_t>(count) * width);
+    std::memcpy(operation.memory->of(rank) + at, from,
+                static_cast<std::size_t>(piece.size()) * width);
   }
 }
 
-bool SharedReducer::sum_share(Operation& operation, std::size_t& bytes) const {
-  while (operation.next < operation.end && bytes < kBytesOfProgress) {
-    sum_a_piece(operation);
-    bytes += piece_bytes_;
+bool SharedReducer::sum_share(Operation& operation, std::size_t& bytes, int threads) const {
+  const std::size_t most_bytes = kBytesOfProgress * static_cast<std::size_t>(threads);
+  const std::size_t width = size_of(operation.dtype);
+  const auto step = static_cast<std::int64_t>(piece_bytes_ / width);
+  std::vector<Range> pieces;
+  for (; operation.next < operation.end && bytes < most_bytes; bytes += piece_bytes_) {
+    const std::int64_t end = std::min(operation.next + step, operation.end);
+    pieces.push_back({operation.next, end});
+    operation.next = end;
+  }
+  // For one piece calling a team together takes as long as what it saves.
+  if (threads > 1 && pieces.size() > 1) {
+#pragma omp parallel for schedule(static)
+    for (const Range& piece : pieces) sum_a_piece(operation, piece);
+    for (const Range& piece : pieces) start_between_nodes(operation, piece);
+  } else {
+    for (const Range& piece : pieces) {
+      sum_a_piece(operation, piece);
+      start_between_nodes(operation, piece);
+    }
   }
   return operation.next == operation.end;
 }
@@ -190,12 +208,12 @@ bool SharedReducer::finish_pieces(Operation& operation) const {
     int arrived = 0;
     check_mpi(MPI_Test(&pieces.front().request, &arrived, MPI_STATUS_IGNORE));
     if (arrived == 0) return false;
-    write_to_node(operation, pieces.front().begin, pieces.front().count);
+    write_to_node(operation, pieces.front().elements);
   }
   return true;
 }
 
-void SharedReducer::progress() {
+void SharedReducer::progress(int threads) {
   std::size_t bytes = 0;
   bool in_turn = true;  // every earlier operation is done here
   // Shares are summed in order, so that messages between nodes start in one order everywhere; an
@@ -203,7 +221,7 @@ void SharedReducer::progress() {
   for (Operation& operation : under_way_) {
     if (!operation.all_ready && !all_are_ready(operation)) break;
     operation.all_ready = true;
-    const bool summed = sum_share(operation, bytes);
+    const bool summed = sum_share(operation, bytes, threads);
     in_turn = finish_pieces(operation) && summed && in_turn;
     Slot& mine = slot(rank_);
     if (in_turn && mine.done.load(std::memory_order_relaxed) < operation.number)
@@ -218,8 +236,9 @@ void SharedReducer::progress() {
 }
 
 void SharedReducer::wait_for(std::uint64_t operation) {
+  const int threads = omp_get_max_threads();
   for (int spins = 0; num_complete_ < operation; ++spins) {
-    progress();
+    progress(threads);
     if (num_complete_ >= operation || spins < kSpins) continue;
     // The ranks that are waited for may need this one to answer their messages.
     int there = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuboid/collective/communicator.hpp"
+#include "cuboid/grid/shape.hpp"
 #include "mpi_types.hpp"
 #include "node_layout.hpp"
 #include "shared_memory.hpp"
@@ -34,18 +35,19 @@ class SharedReducer {
   std::uint64_t start(const Buffer& inout, ReduceOp op);
   // Does what this rank can do now, at most about a millisecond of it. Throws std::logic_error
   // where ranks have started different operations.
-  void progress();
+  void progress() { progress(/*threads=*/1); }
   [[nodiscard]] std::uint64_t num_complete() const { return num_complete_; }
-  // Until the operation is complete.
+  // Until the operation is complete; all threads of this rank sum meanwhile.
   void wait_for(std::uint64_t operation);
 
  private:
+  void progress(int threads);
+
   // A line of the cache for each rank. Counts of operations: they only grow.
   struct alignas(64) Slot;
   // Elements of this rank's share that are on their way between nodes.
   struct Piece {
-    std::int64_t begin;
-    std::int64_t count;
+    Range elements;
     MPI_Request request;
   };
   struct Operation {
@@ -65,10 +67,11 @@ class SharedReducer {
   [[nodiscard]] Slot& slot(int rank) const;
   [[nodiscard]] bool all_are_ready(const Operation& operation) const;
   // Both: true once everyone on this node has it.
-  bool sum_share(Operation& operation, std::size_t& bytes) const;
+  bool sum_share(Operation& operation, std::size_t& bytes, int threads) const;
   bool finish_pieces(Operation& operation) const;
-  void sum_a_piece(Operation& operation) const;
-  void write_to_node(const Operation& operation, std::int64_t begin, std::int64_t count) const;
+  void sum_a_piece(const Operation& operation, const Range& piece) const;
+  void start_between_nodes(Operation& operation, const Range& piece) const;
+  void write_to_node(const Operation& operation, const Range& piece) const;
 
   MPI_Comm comm_;
   NodeLayout layout_;

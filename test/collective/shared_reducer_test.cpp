@@ -4,9 +4,12 @@
 // the last smaller than the others, between which only messages pass.
 #include <gtest/gtest.h>
 #include <mpi.h>
+#include <omp.h>
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <stdexcept>
 #include <thread>
 
@@ -15,6 +18,11 @@
 
 namespace cuboid {
 namespace {
+
+std::ptrdiff_t threads_of_this_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                       std::filesystem::directory_iterator());
+}
 
 // The parameter: ranks per node, 0 for all on one.
 class SharedReduction : public ::testing::TestWithParam<int> {
@@ -117,6 +125,49 @@ TEST_P(OneNodeReduction, AddsInRankOrder) {
   }
 }
 
+// The threads of a rank that waits share its sums: each element is still added in rank order.
+TEST_P(SharedReduction, ATeamSumsTheSameBits) {
+  constexpr std::size_t kCount = 1'500'000;
+  const std::span<float> values = take<float>(kCount);
+  const auto sums_of = [&](int threads, std::int64_t count) {
+    omp_set_num_threads(threads);
+    for (std::size_t i = 0; i < kCount; ++i)
+      values[i] = 1.0F / static_cast<float>(1 + comm_.rank() * 3 + static_cast<int>(i % 97));
+    comm_.all_reduce(slice(buffer_of(values), 5, count));
+    comm_.barrier();
+    return std::vector<float>(values.begin(), values.end());
+  };
+  for (const std::int64_t count : {1, 1000, 40'000, 300'001, 1'499'990}) {
+    const std::vector<float> alone = sums_of(1, count);
+    for (const int threads : {2, 3}) {
+      const std::vector<float> team = sums_of(threads, count);
+      ASSERT_EQ(std::memcmp(alone.data(), team.data(), values.size_bytes()), 0)
+          << count << " by " << threads;
+    }
+  }
+  omp_set_num_threads(1);
+}
+
+TEST_P(OneNodeReduction, AllThreadsSumWhereARankWaitsForMuch) {
+  if (comm_.size() == 1) return;
+  constexpr int kThreads = 3;
+  const std::span<float> values = take<float>(std::int64_t{comm_.size()} << 18);
+  const auto new_threads = [&](std::int64_t count) {
+    // Of a thread of its own, whose team is not there before.
+    std::ptrdiff_t before = 0;
+    std::ptrdiff_t after = 0;
+    std::thread([&] {
+      omp_set_num_threads(kThreads);
+      before = threads_of_this_process();
+      comm_.all_reduce(slice(buffer_of(values), 0, count));
+      after = threads_of_this_process();
+    }).join();
+    return after - before;
+  };
+  EXPECT_EQ(new_threads(1000), 0);
+  EXPECT_EQ(new_threads(static_cast<std::int64_t>(values.size())), kThreads - 1);
+}
+
 // Between nodes the sum of each is rounded, then theirs; whatever the order, all get the same.
 TEST_P(SharedReduction, EveryRankReceivesTheSameBits) {
   constexpr std::int64_t kCount = 700'000;
@@ -163,9 +214,7 @@ TEST_P(SharedReduction, ManyUnderWayAtOnce) {
 TEST_P(SharedReduction, WaitsInItsDestructor) {
   const std::span<double> values = take<double>(40'000);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = value(comm_.rank(), i);
-  {
-    const PendingWork work = comm_.start_all_reduce(buffer_of(values), ReduceOp::kSum);
-  }
+  { const PendingWork work = comm_.start_all_reduce(buffer_of(values), ReduceOp::kSum); }
   for (std::size_t i = 0; i < values.size(); ++i)
     ASSERT_EQ(values[i], result(ReduceOp::kSum, i)) << i;
 }
