@@ -183,7 +183,10 @@ void multiply_blocks(const HostProduct<T>& p, InstructionSet set) {
   const bool packs_rows = !std::is_same_v<T, float> || p.a.column_stride != 1;
   const Parts parts(p.m, p.n, {code.rows, code.columns}, packs_rows,
                     threads_for(p.m * p.n * p.k, omp_get_max_threads()));
-#pragma omp parallel for schedule(static) num_threads(parts.count())
+  if (parts.count() == 1) return code.multiply(p, parts.part(0));
+  // All threads, also where some find no part: libgomp ends those that a team leaves out, and the
+  // next full one starts them again.
+#pragma omp parallel for schedule(static)
   for (int index = 0; index < parts.count(); ++index) code.multiply(p, parts.part(index));
 }
 

@@ -119,6 +119,33 @@ TEST_P(ProductBlocks, NoNumberOfThreadsChangesABit) {
   omp_set_num_threads(before);
 }
 
+// Threads that a small product leaves idle are there for the next region: none is ended and started
+// again.
+TEST_P(ProductBlocks, SmallProductsKeepEveryThread) {
+  const int before = omp_get_max_threads();
+  constexpr int kThreads = 4;
+  omp_set_num_threads(kThreads);
+  thread_local bool is_known = false;
+  const auto meet = [] {
+    int known = 0;
+#pragma omp parallel reduction(+ : known)
+    {
+      known += is_known ? 1 : 0;
+      is_known = true;
+    }
+    return known;
+  };
+  meet();
+  for (const std::int64_t m : {6, 64, 96, 1024}) {  // 1, 2, 3 and all threads
+    const at::Tensor a = at::randn({m, 128});
+    const at::Tensor b = at::randn({128, 128});
+    at::Tensor c = at::empty({m, 128});
+    multiply<float>(c, a, b, /*accumulate=*/false);
+    EXPECT_EQ(meet(), kThreads) << m;
+  }
+  omp_set_num_threads(before);
+}
+
 // Infinities and NaNs of one row or column stay out of the others, padding included.
 TEST_P(ProductBlocks, NotANumberStaysInItsRowAndColumn) {
   at::Tensor a = at::ones({13, 20});
