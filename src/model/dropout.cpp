@@ -1,5 +1,6 @@
 #include "cuboid/model/dropout.hpp"
 
+#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 #include <c10/cuda/CUDAStream.h>
 #include <c10/util/BFloat16.h>
@@ -15,7 +16,8 @@ namespace {
 template <typename T>
 void drop_on_host(T* x, const detail::DropoutLaunch& launch) {
   const std::int64_t per_sequence = launch.elements_per_sequence;
-  const auto scale = static_cast<T>(launch.scale);
+  using W = at::opmath_type<T>;  // bf16 is scaled in fp32 and rounded once, as on GPUs
+  const auto scale = static_cast<W>(launch.scale);
   constexpr std::int64_t kChunk = 4096;  // a multiple of 4: chunks share no Philox block
   const std::int64_t chunks = (per_sequence + kChunk - 1) / kChunk;
   at::parallel_for(0, launch.num_sequences * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -31,7 +33,9 @@ void drop_on_host(T* x, const detail::DropoutLaunch& launch) {
         const std::int64_t lanes = std::min<std::int64_t>(4, last - block);
         for (std::int64_t lane = 0; lane < lanes; ++lane) {
           T& value = row[block + lane];
-          value = random.word[lane] < launch.threshold ? T(0) : static_cast<T>(value * scale);
+          value = random.word[lane] < launch.threshold
+                      ? T(0)
+                      : static_cast<T>(static_cast<W>(value) * scale);
         }
       }
     }
