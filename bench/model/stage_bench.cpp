@@ -39,8 +39,10 @@ bool divides(benchmark::State& state, const ModelConfig& model) {
 void block(benchmark::State& state, const Shape& shape, bool backward, at::ScalarType type) {
   if (!divides(state, shape.model) || !fits_layers(state, shape, 1, false)) return;
   WeightStore store;
-  Block subject(store, world().communicator(), shape.model, 0);
-  store.allocate(type, world().processor().device, 1);
+  const auto device = world().processor().device;
+  Block subject(store, world().communicator(), shape.model, 0,
+                make_rotary(shape.model, at::TensorOptions(type).device(device)));
+  store.allocate(type, device, 1);
   const at::Tensor x = random_tensor({shape.tokens(), shape.model.hidden_size}, type);
   Block::Saved saved;
   (void)subject.forward({.stream = x}, 0.0, {}, saved);

@@ -1,5 +1,7 @@
 #include "cuboid/model/attention.hpp"
 
+#include <utility>
+
 namespace cuboid {
 namespace {
 
@@ -19,21 +21,19 @@ std::vector<LinearPart> qkv_parts(const ModelConfig& model, const std::string& n
 }  // namespace
 
 SelfAttention::SelfAttention(WeightStore& store, Communicator& tp, const ModelConfig& model,
-                             const std::string& name, AttentionKernel kernel)
+                             const std::string& name, std::shared_ptr<const Rotary> rotary,
+                             AttentionKernel kernel)
     : seq_length_(model.seq_length),
       head_dim_(model.head_dim()),
       num_heads_(model.num_attention_heads / tp.size()),
       num_kv_heads_(model.num_key_value_heads / tp.size()),
       kernel_(kernel),
+      rotary_(std::move(rotary)),
       qkv_(store, tp, qkv_parts(model, name, tp.size(), tp.rank()), model.hidden_size,
            model.has_bias(), model.init_std),
       output_(store, tp, name + ".output", model.hidden_size, model.hidden_size,
               {tp.rank() * num_heads_ * head_dim_, (tp.rank() + 1) * num_heads_ * head_dim_},
-              model.has_bias(), residual_init_std(model)) {
-  if (model.position_embedding == PositionEmbedding::kRope) {
-    rotary_.emplace(seq_length_, head_dim_, model.rotary_base);
-  }
-}
+              model.has_bias(), residual_init_std(model)) {}
 
 AttentionShape SelfAttention::shape_of(const at::Tensor& x) const {
   return {.sequences = x.size(0) / seq_length_,

@@ -17,13 +17,13 @@ std::string layer_name(std::int64_t layer, const char* part) {
 }  // namespace
 
 Block::Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer,
-             AttentionKernel attention)
+             std::shared_ptr<const Rotary> rotary, AttentionKernel attention)
     : tp_(tp),
       seq_length_(model.seq_length),
       attention_site_(static_cast<std::uint32_t>(2 * layer + 1)),  // 0 is the embedding
       mlp_site_(attention_site_ + 1),
       attention_norm_(store, model, layer_name(layer, "attention_norm")),
-      attention_(store, tp, model, layer_name(layer, "attention"), attention),
+      attention_(store, tp, model, layer_name(layer, "attention"), std::move(rotary), attention),
       mlp_norm_(store, model, layer_name(layer, "mlp_norm")),
       mlp_(store, tp, model, layer_name(layer, "mlp")) {}
 

@@ -26,9 +26,11 @@ Stage::Stage(const ModelConfig& model, const StagePlace& place, Communicator& tp
 
 void Stage::build(Communicator& tp) {
   if (place_.is_first) embedding_.emplace(store_, tp, model_);
+  const auto rotary = make_rotary(model_, boundary_options());
   for (std::int64_t layer = place_.layers.begin; layer < place_.layers.end; ++layer) {
     block_begin_.push_back(store_.weights().size());
-    blocks_.push_back(std::make_unique<Block>(store_, tp, model_, layer, options_.attention));
+    blocks_.push_back(
+        std::make_unique<Block>(store_, tp, model_, layer, rotary, options_.attention));
   }
   block_begin_.push_back(store_.weights().size());
   if (place_.is_last) final_norm_.emplace(store_, model_, "final_norm");

@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,7 +43,8 @@ class SelfAttention {
   };
 
   SelfAttention(WeightStore& store, Communicator& tp, const ModelConfig& model,
-                const std::string& name, AttentionKernel kernel);
+                const std::string& name, std::shared_ptr<const Rotary> rotary,
+                AttentionKernel kernel);
 
   // x [tokens, hidden] -> [tokens, hidden], summed over TP, without output_bias()
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, Saved& saved) const;
@@ -58,7 +59,7 @@ class SelfAttention {
   std::int64_t seq_length_, head_dim_;
   std::int64_t num_heads_, num_kv_heads_;  // of this rank
   AttentionKernel kernel_;
-  std::optional<Rotary> rotary_;
+  std::shared_ptr<const Rotary> rotary_;  // may be null
   ColumnParallelLinear qkv_;
   RowParallelLinear output_;
 };

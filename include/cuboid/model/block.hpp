@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
 #include "cuboid/model/attention.hpp"
 #include "cuboid/model/dropout.hpp"
 #include "cuboid/model/mlp.hpp"
@@ -21,9 +23,9 @@ class Block {
     Mlp::Saved mlp;
   };
 
-  // `layer` counts over the whole model, for names and dropout masks.
+  // `layer` counts over the whole model, for names and dropout masks; `rotary` is make_rotary's.
   Block(WeightStore& store, Communicator& tp, const ModelConfig& model, std::int64_t layer,
-        AttentionKernel attention = AttentionKernel::kAuto);
+        std::shared_ptr<const Rotary> rotary, AttentionKernel attention = AttentionKernel::kAuto);
 
   // x [tokens, hidden] -> the same shape, to be added up by the next norm. `dropout` names the
   // masks (its site is set here); the probability 0 turns dropout off (evaluation).

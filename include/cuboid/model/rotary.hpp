@@ -5,13 +5,17 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+
+#include "cuboid/config/config.hpp"
 
 namespace cuboid {
 
 class Rotary {
  public:
-  // head_dim must be even.
-  Rotary(std::int64_t seq_length, std::int64_t head_dim, double base);
+  // For x as `options` say; head_dim must be even.
+  Rotary(std::int64_t seq_length, std::int64_t head_dim, double base,
+         const at::TensorOptions& options);
 
   // x [sequences, seq, heads, head_dim], any strides but the last: turned in place.
   void rotate_(const at::Tensor& x) const { turn_(x, /*forwards=*/true); }
@@ -20,9 +24,11 @@ class Rotary {
 
  private:
   void turn_(const at::Tensor& x, bool forwards) const;
-  // [seq, head_dim / 2], fp64 on the host; cast and moved once for the type and device in use.
-  at::Tensor cos_, sin_;
-  mutable at::Tensor cos_in_use_, sin_in_use_;
+  at::Tensor cos_, sin_;  // [seq, head_dim / 2]: computed in fp64, kept in what x is turned in
 };
+
+// That of all layers of a model; null where its positions are learned.
+std::shared_ptr<const Rotary> make_rotary(const ModelConfig& model,
+                                          const at::TensorOptions& options);
 
 }  // namespace cuboid
