@@ -38,21 +38,25 @@ bool by_blocks(const at::Tensor& a, const at::Tensor& b, Bf16Products how) {
          is_ordered(a) && is_ordered(b) && a.numel() > 0 && b.numel() > 0;
 }
 
-// out [m, n], fp32, = a b, + out or + bias.
+// out [m, n] = a b, + out or + bias (fp32). Bf16 factors may have a bf16 result, without
+// `accumulate`.
 void multiply_by_blocks(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                         bool accumulate, const at::Tensor& bias) {
   // By the name of LibTorch's own, whose operations profilers count.
   RECORD_FUNCTION("aten::mm", std::vector<c10::IValue>({a, b}));
+  const bool rounds = out.scalar_type() == at::kBFloat16;
   const auto multiply_as = [&]<typename T>() {
-    detail::multiply_blocks<T>({.m = a.size(0),
-                                .k = a.size(1),
-                                .n = b.size(1),
-                                .a = view_of<T>(a),
-                                .b = view_of<T>(b),
-                                .c = detail::mutable_data<float>(out),
-                                .bias = detail::data<float>(bias),
-                                .accumulate = accumulate},
-                               detail::best_instruction_set());
+    detail::multiply_blocks<T>(
+        {.m = a.size(0),
+         .k = a.size(1),
+         .n = b.size(1),
+         .a = view_of<T>(a),
+         .b = view_of<T>(b),
+         .c = rounds ? nullptr : detail::mutable_data<float>(out),
+         .bias = detail::data<float>(bias),
+         .accumulate = accumulate,
+         .c_bf16 = rounds ? detail::mutable_data<detail::Bfloat16>(out) : nullptr},
+        detail::best_instruction_set());
   };
   a.scalar_type() == at::kFloat ? multiply_as.operator()<float>()
                                 : multiply_as.operator()<detail::Bfloat16>();
@@ -73,10 +77,25 @@ void add_rounded_blocks(const at::Tensor& gradient, const at::Tensor& a, const a
   }
 }
 
-at::Tensor fp32_by_blocks(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
-  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
-  multiply_by_blocks(out, a, b, /*accumulate=*/false, bias.defined() ? widened(bias) : bias);
-  return out;
+// out (bf16) = a b, + bias, by LibTorch's fp32 product. In blocks, instead of memory for a whole
+// result in fp32; so large that MKL, which packs both factors for each of them, is no slower.
+void round_widened_blocks(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                          const at::Tensor& bias) {
+  constexpr std::int64_t kRows = 1024;
+  constexpr std::int64_t kColumns = 4096;
+  const at::Tensor wide_a = widened(a);
+  for (std::int64_t j = 0; j < b.size(1); j += kColumns) {
+    const std::int64_t columns = std::min(kColumns, b.size(1) - j);
+    const at::Tensor wide_b = widened(b.narrow(1, j, columns));
+    const at::Tensor wide_bias = bias.defined() ? widened(bias.narrow(0, j, columns)) : bias;
+    for (std::int64_t i = 0; i < a.size(0); i += kRows) {
+      const std::int64_t rows = std::min(kRows, a.size(0) - i);
+      const at::Tensor left = wide_a.narrow(0, i, rows);
+      out.narrow(0, i, rows)
+          .narrow(1, j, columns)
+          .copy_(bias.defined() ? at::addmm(wide_bias, left, wide_b) : at::mm(left, wide_b));
+    }
+  }
 }
 
 }  // namespace
@@ -94,27 +113,23 @@ HostProducts host_products() {
 
 void multiply_out(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                   Bf16Products how) {
-  if (by_blocks(a, b, how)) {
-    if (out.scalar_type() == at::kFloat) {
-      multiply_by_blocks(out, a, b, /*accumulate=*/false, {});
-    } else {
-      out.copy_(fp32_by_blocks(a, b, {}));
-    }
-  } else if (is_widened(a, how)) {
-    out.copy_(at::mm(widened(a), widened(b)));
-  } else {
-    at::Tensor result = out;
-    at::mm_out(result, a, b);
-  }
+  if (by_blocks(a, b, how)) return multiply_by_blocks(out, a, b, /*accumulate=*/false, {});
+  if (is_widened(a, how)) return round_widened_blocks(out, a, b, {});
+  at::Tensor result = out;
+  at::mm_out(result, a, b);
 }
 
 at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                     Bf16Products how) {
-  if (by_blocks(a, b, how)) return fp32_by_blocks(a, b, bias).to(a.scalar_type());
-  if (is_widened(a, how))
-    return multiply(widened(a), widened(b), bias.defined() ? widened(bias) : bias, how)
-        .to(a.scalar_type());
-  return bias.defined() ? at::addmm(bias, a, b) : at::mm(a, b);
+  const bool own = by_blocks(a, b, how);
+  if (!own && !is_widened(a, how)) return bias.defined() ? at::addmm(bias, a, b) : at::mm(a, b);
+  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
+  if (own) {
+    multiply_by_blocks(out, a, b, /*accumulate=*/false, bias.defined() ? widened(bias) : bias);
+  } else {
+    round_widened_blocks(out, a, b, bias);
+  }
+  return out;
 }
 
 void accumulate_product_(const at::Tensor& gradient, const at::Tensor& a, const at::Tensor& b,

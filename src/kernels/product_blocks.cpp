@@ -17,6 +17,9 @@ namespace {
 constexpr std::int64_t kBlockRows = 72;
 // Columns of a block, a multiple of every kColumns: a thread's share of the last-level cache.
 constexpr std::int64_t kBlockColumns = 512;
+// Rows of a block's columns whose sums wait in a thread's memory to be rounded, a multiple of
+// kBlockRows: few enough for the last-level cache, many for columns that are packed once for them.
+constexpr std::int64_t kRoundedRows = 1152;
 
 // Memory that a thread keeps for its next product, aligned to lines of the caches.
 class Scratch {
@@ -45,29 +48,40 @@ struct Block {
   std::int64_t j0, columns, k0, steps;
 };
 
-// c's tile from whole rows, or through a copy where it sticks out of the matrix.
+// Where rows from i0 and columns from j0 on are added up over the blocks of steps.
+struct Sums {
+  float* data;
+  std::int64_t stride, i0, j0;
+
+  [[nodiscard]] float* at(std::int64_t i, std::int64_t j) const {
+    return data + (i - i0) * stride + (j - j0);
+  }
+};
+
+// The sums' tile from whole rows, or through a copy where it sticks out of the matrix.
 template <typename Isa, typename T>
 [[gnu::always_inline]] inline void tile_into_place(const HostProduct<T>& p, const TileRows& a,
                                                    const float* b, const Block& block,
-                                                   std::int64_t i, std::int64_t j) {
+                                                   const Sums& sums, std::int64_t i,
+                                                   std::int64_t j) {
   constexpr std::int64_t kColumns = Tile<Isa>::kColumns;
   const bool adds = p.accumulate || block.k0 > 0;
   const float* bias = !adds && p.bias != nullptr ? p.bias + j : nullptr;
-  float* c = p.c + i * p.n + j;
+  float* c = sums.at(i, j);
   const std::int64_t rows = std::min<std::int64_t>(Isa::kRows, p.m - i);
   const std::int64_t columns = std::min(kColumns, p.n - j);
   if (rows == Isa::kRows && columns == kColumns) {
-    if (adds) return multiply_tile<Isa, Start::kSum>(a, b, block.steps, nullptr, c, p.n);
+    if (adds) return multiply_tile<Isa, Start::kSum>(a, b, block.steps, nullptr, c, sums.stride);
     if (bias == nullptr)
-      return multiply_tile<Isa, Start::kZero>(a, b, block.steps, nullptr, c, p.n);
-    return multiply_tile<Isa, Start::kBias>(a, b, block.steps, bias, c, p.n);
+      return multiply_tile<Isa, Start::kZero>(a, b, block.steps, nullptr, c, sums.stride);
+    return multiply_tile<Isa, Start::kBias>(a, b, block.steps, bias, c, sums.stride);
   }
   float whole[Isa::kRows * kColumns];
   multiply_tile<Isa, Start::kZero>(a, b, block.steps, nullptr, whole, kColumns);
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t x = 0; x < columns; ++x) {
-      const float start = adds ? c[r * p.n + x] : (bias != nullptr ? bias[x] : 0.0F);
-      c[r * p.n + x] = whole[r * kColumns + x] + start;
+      const float start = adds ? c[r * sums.stride + x] : (bias != nullptr ? bias[x] : 0.0F);
+      c[r * sums.stride + x] = whole[r * kColumns + x] + start;
     }
 }
 
@@ -118,25 +132,48 @@ template <typename Isa, typename T>
   }
 }
 
+// Rows [i0, i0 + rows) of a block's columns, which have all their steps.
+template <typename T>
+[[gnu::always_inline]] inline void round_rows(const HostProduct<T>& p, const Block& block,
+                                              const Sums& sums, std::int64_t i0,
+                                              std::int64_t rows) {
+  for (std::int64_t i = i0; i < i0 + rows; ++i) {
+    const float* from = sums.at(i, block.j0);
+    Bfloat16* to = p.c_bf16 + i * p.n + block.j0;
+#pragma omp simd
+    for (std::int64_t j = 0; j < block.columns; ++j) to[j] = narrow<Bfloat16>(from[j]);
+  }
+}
+
 // One thread's part of c.
 template <typename Isa, typename T>
 [[gnu::always_inline]] inline void multiply_part(const HostProduct<T>& p, const Part& part) {
   constexpr std::int64_t kColumns = Tile<Isa>::kColumns;
   thread_local Scratch of_a;
   thread_local Scratch of_b;
+  thread_local Scratch of_sums;
+  const bool rounds = p.c_bf16 != nullptr;
+  const std::int64_t part_rows = part.rows.end - part.rows.begin;
+  const std::int64_t most_rows = rounds ? std::min(kRoundedRows, part_rows) : part_rows;
   for (std::int64_t j0 = part.columns.begin; j0 < part.columns.end; j0 += kBlockColumns)
-    for (std::int64_t k0 = 0; k0 < p.k; k0 += kSteps) {
-      const Block block = {j0, std::min(kBlockColumns, part.columns.end - j0), k0,
-                           std::min(kSteps, p.k - k0)};
-      float* packed = of_b.at_least(tiles(block.columns, kColumns) * kColumns * block.steps);
-      pack_block<Isa>(p, block, packed);
-      for (std::int64_t i0 = part.rows.begin; i0 < part.rows.end; i0 += kBlockRows) {
-        const std::int64_t rows = std::min(kBlockRows, part.rows.end - i0);
-        const RowBlock<Isa, T> a(p, block, i0, rows, of_a);
-        for (std::int64_t j = 0; j < block.columns; j += kColumns)
-          for (std::int64_t i = 0; i < rows; i += Isa::kRows)
-            tile_into_place<Isa>(p, a.tile(i / Isa::kRows), packed + j * block.steps, block, i0 + i,
-                                 j0 + j);
+    for (std::int64_t r0 = part.rows.begin; r0 < part.rows.end; r0 += most_rows) {
+      const std::int64_t columns = std::min(kBlockColumns, part.columns.end - j0);
+      const std::int64_t end = std::min(part.rows.end, r0 + most_rows);
+      const Sums sums = rounds ? Sums{of_sums.at_least(most_rows * columns), columns, r0, j0}
+                               : Sums{p.c, p.n, 0, 0};
+      for (std::int64_t k0 = 0; k0 < p.k; k0 += kSteps) {
+        const Block block = {j0, columns, k0, std::min(kSteps, p.k - k0)};
+        float* packed = of_b.at_least(tiles(block.columns, kColumns) * kColumns * block.steps);
+        pack_block<Isa>(p, block, packed);
+        for (std::int64_t i0 = r0; i0 < end; i0 += kBlockRows) {
+          const std::int64_t rows = std::min(kBlockRows, end - i0);
+          const RowBlock<Isa, T> a(p, block, i0, rows, of_a);
+          for (std::int64_t j = 0; j < block.columns; j += kColumns)
+            for (std::int64_t i = 0; i < rows; i += Isa::kRows)
+              tile_into_place<Isa>(p, a.tile(i / Isa::kRows), packed + j * block.steps, block, sums,
+                                   i0 + i, j0 + j);
+          if (rounds && k0 + block.steps == p.k) round_rows(p, block, sums, i0, rows);
+        }
       }
     }
 }

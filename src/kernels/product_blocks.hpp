@@ -17,14 +17,16 @@ struct MatrixView {
 };
 
 // c [m, n] = a [m, k] b [k, n], plus c where `accumulate`, or plus bias [n] in every row where that
-// is not null. c is contiguous and overlaps with nothing. Factors are fp32 or bf16, sums are fp32.
+// is not null. c is contiguous and overlaps with nothing. Factors are fp32 or bf16, sums are fp32;
+// where c_bf16 is not null they are rounded into it, once, and c is not used.
 template <typename T>
 struct HostProduct {
   std::int64_t m, k, n;
   MatrixView<T> a, b;
   float* c;
   const float* bias;
-  bool accumulate;
+  bool accumulate;  // not into c_bf16
+  Bfloat16* c_bf16 = nullptr;
 };
 
 // On as many threads as it is worth. Every number is summed by one thread, in blocks of steps that

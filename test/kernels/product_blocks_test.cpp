@@ -44,6 +44,22 @@ class ProductBlocks : public ::testing::TestWithParam<InstructionSet> {
          bias.defined() ? bias.const_data_ptr<float>() : nullptr, accumulate},
         GetParam());
   }
+  // a b, + bias, of bf16 matrices, rounded to bf16.
+  at::Tensor rounded(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias = {}) {
+    const at::Tensor c = at::full({a.size(0), b.size(1)}, std::nan("")).to(at::kBFloat16);
+    detail::multiply_blocks<Bfloat16>(
+        {.m = a.size(0),
+         .k = a.size(1),
+         .n = b.size(1),
+         .a = view_of<Bfloat16>(a),
+         .b = view_of<Bfloat16>(b),
+         .c = nullptr,
+         .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+         .accumulate = false,
+         .c_bf16 = static_cast<Bfloat16*>(c.mutable_data_ptr())},
+        GetParam());
+    return c;
+  }
   // Sums of k products of numbers of about 1, in fp32.
   static void expect_close(const at::Tensor& found, const at::Tensor& wanted, const Sizes& size) {
     const double error = (found.to(at::kDouble) - wanted).abs().max().item<double>();
@@ -87,6 +103,31 @@ TEST_P(ProductBlocks, OfFp32InEveryOrderOfMemory) {
 
 TEST_P(ProductBlocks, OfBf16InEveryOrderOfMemory) {
   all_orders_of_memory<Bfloat16>(at::kBFloat16);
+}
+
+// The sums of an fp32 result, rounded once: to the last bit, by any number of threads. Among the
+// sizes several blocks of the rows (1,152) that wait for their rounding together.
+TEST_P(ProductBlocks, Bf16ResultsAreFp32OnesRounded) {
+  const int before = omp_get_max_threads();
+  for (const Sizes& size : {kSizes[0], kSizes[1], kSizes[3], kSizes[4], kSizes[5],
+                            Sizes{1153, 257, 20}, Sizes{2400, 520, 30}}) {
+    const at::Tensor a = at::randn({size.m, size.k}).to(at::kBFloat16);
+    const at::Tensor b = at::randn({size.k, size.n}).to(at::kBFloat16);
+    const at::Tensor bias = at::randn({size.n});
+    const at::Tensor a_t = a.t().contiguous().t();
+    const at::Tensor b_t = b.t().contiguous().t();
+    at::Tensor c = at::empty({size.m, size.n});
+    multiply<Bfloat16>(c, a, b, /*accumulate=*/false);
+    const at::Tensor plain = c.to(at::kBFloat16);
+    multiply<Bfloat16>(c, a, b, /*accumulate=*/false, bias);
+    const at::Tensor with_bias = c.to(at::kBFloat16);
+    for (const int threads : {1, 2, 3, 7}) {
+      omp_set_num_threads(threads);
+      EXPECT_TRUE(at::equal(rounded(a, b), plain)) << size.m << " by " << threads;
+      EXPECT_TRUE(at::equal(rounded(a_t, b_t, bias), with_bias)) << size.m << " by " << threads;
+    }
+  }
+  omp_set_num_threads(before);
 }
 
 // Views of wider matrices: what lies between the rows is neither read into sums nor written.

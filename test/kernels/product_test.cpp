@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <vector>
 
 #include "cuboid/base/processor.hpp"
 
@@ -55,6 +56,31 @@ TEST_P(Product, OfEveryTypeAndOrderOfMemory) {
           error(multiply(a.t().contiguous().t(), b_t.t().contiguous(), {}, GetParam()), wanted, k),
           rounding(type));
     }
+  }
+}
+
+// Columns that are no run of memory are LibTorch's on every processor. Widened, the product is made
+// in blocks (here 2 x 2), each rounded: whole numbers, whose sums are exact before.
+TEST_P(Product, OfMatricesThatLibTorchTakes) {
+  const auto numbers = [](std::vector<std::int64_t> shape) {
+    return at::randint(-100, 101, shape).to(at::kBFloat16);
+  };
+  for (const auto& [m, k, n] : {kSizes[1], kSizes[3], Sizes{1030, 20, 4100}}) {
+    const at::Tensor a = numbers({m, 2 * k}).slice(1, 0, 2 * k, 2);
+    const at::Tensor b = numbers({k, n});
+    const at::Tensor bias = numbers({n});
+    const auto expect_rounded = [](const at::Tensor& found, const at::Tensor& wanted) {
+      const at::Tensor rounded = wanted.to(at::kFloat).to(at::kBFloat16);
+      EXPECT_TRUE(GetParam() == Bf16Products::kFp32 ? at::equal(found, rounded)
+                                                    : at::allclose(found, rounded, 0.02, 1.0))
+          << found.size(0);
+    };
+    const at::Tensor wanted = exact(a, b);
+    expect_rounded(multiply(a, b, {}, GetParam()), wanted);
+    expect_rounded(multiply(a, b, bias, GetParam()), wanted + bias);
+    at::Tensor out = numbers({m, n});
+    multiply_out(out, a, b, GetParam());
+    expect_rounded(out, wanted);
   }
 }
 
