@@ -22,6 +22,16 @@ double scores_of(const AttentionShape& shape) {
          static_cast<double>(shape.seq * shape.seq);
 }
 
+// Pieces of a head, for as many threads: one, where whole heads are as many for each of them.
+std::int64_t pieces_for(const AttentionShape& shape, int threads) {
+  constexpr std::int64_t kOfAThread = 8;  // so that a piece more or less is no matter
+  constexpr std::int64_t kRows = 64;      // of a piece at least, on average
+  const std::int64_t heads = shape.sequences * shape.heads;
+  if (heads % threads == 0) return 1;
+  return std::clamp<std::int64_t>((kOfAThread * threads + heads - 1) / heads, 1,
+                                  std::max<std::int64_t>(1, shape.seq / kRows));
+}
+
 // Runs heads(begin, end) over the key/value heads of all sequences.
 template <typename Heads>
 void for_heads(const AttentionShape& shape, const Heads& heads) {
@@ -45,9 +55,12 @@ AttentionResult causal_attention(const at::Tensor& qkv, const AttentionShape& sh
         .shape = shape,
         .qkv = detail::data<T>(qkv),
         .output = detail::mutable_data<T>(result.output),
-        .log_sum_exp = detail::mutable_data<W>(result.log_sum_exp)};
-    for_heads(shape,
-              [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end, set); });
+        .log_sum_exp = detail::mutable_data<W>(result.log_sum_exp),
+        .pieces = pieces_for(shape, at::get_num_threads())};
+    const std::int64_t each = shape.seq * shape.seq * shape.head_dim / 8 / work.pieces;
+    at::parallel_for(
+        0, shape.sequences * shape.heads * work.pieces, detail::grain_rows(each),
+        [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end, set); });
     return result;
   });
 }

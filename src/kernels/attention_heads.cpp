@@ -65,6 +65,14 @@ template <typename T>
           shape.seq, shape.head_dim};
 }
 
+// The first row of a piece of a head's queries, of which row i has i + 1 scores. Whole tiles, so
+// that a row is computed the same in any piece.
+std::int64_t first_row(std::int64_t seq, std::int64_t piece, std::int64_t pieces) {
+  if (piece == pieces) return seq;
+  const double share = static_cast<double>(piece) / static_cast<double>(pieces);
+  return static_cast<std::int64_t>(std::sqrt(share) * static_cast<double>(seq)) / kSide * kSide;
+}
+
 template <typename Isa, typename T>
 [[gnu::always_inline]] inline void attend_heads(const AttentionForward<T>& work, std::int64_t begin,
                                                 std::int64_t end) {
@@ -84,31 +92,40 @@ template <typename Isa, typename T>
   W* outputs = scratch.take(kRows * dim);
   W inverse_sums[kRows];
   W log_sum_exps[kRows];
+  std::int64_t packed = -1;  // the key/value head of all sequences that lies in keys_t and values
   for (std::int64_t item = begin; item < end; ++item) {
-    const std::int64_t sequence = item / shape.kv_heads;
-    const std::int64_t kv = item % shape.kv_heads;
-    pack(head_of(work.qkv, shape, sequence, shape.heads + kv), W(1), values);
-    transpose(values, seq, dim, keys_t);
-    pack(head_of(work.qkv, shape, sequence, shape.heads + shape.kv_heads + kv), W(1), values);
-    for (std::int64_t head = kv * group; head < (kv + 1) * group; ++head) {
-      pack(head_of(work.qkv, shape, sequence, head), scale, queries);
-      for (std::int64_t i0 = 0; i0 < shape.seq; i0 += kRows) {
-        const std::int64_t last = i0 + kRows;  // keys beyond are behind the mask for all rows
-        const std::int64_t count = (last + kLanes - 1) / kLanes * kLanes;
-        multiply_rows<Isa, false>(Factor<W>{queries + i0 * dim, dim, 1}, keys_t, seq, dim, scores,
-                                  seq, count);
-        soften<Isa>(scores, seq, i0, count, inverse_sums, log_sum_exps);
-        multiply_rows<Isa, false>(Factor<W>{scores, seq, 1}, values, dim, last, outputs, dim, dim);
-        const std::int64_t rows = std::min(kRows, shape.seq - i0);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          const std::int64_t token = sequence * shape.seq + i0 + r;
-          T* to = work.output + (token * shape.heads + head) * shape.head_dim;
-          const W* from = outputs + r * dim;
-          const W factor = inverse_sums[r];
+    const std::int64_t piece = item % work.pieces;
+    const std::int64_t sequence = item / work.pieces / shape.heads;
+    const std::int64_t head = item / work.pieces % shape.heads;
+    const std::int64_t kv = head / group;
+    if (const std::int64_t wanted = sequence * shape.kv_heads + kv; wanted != packed) {
+      pack(head_of(work.qkv, shape, sequence, shape.heads + kv), W(1), values);
+      transpose(values, seq, dim, keys_t);
+      pack(head_of(work.qkv, shape, sequence, shape.heads + shape.kv_heads + kv), W(1), values);
+      packed = wanted;
+    }
+    const std::int64_t first = first_row(shape.seq, piece, work.pieces);
+    const std::int64_t end_row = first_row(shape.seq, piece + 1, work.pieces);
+    Head<T> query = head_of(work.qkv, shape, sequence, head);
+    query.data += first * query.stride;
+    query.count = end_row - first;
+    pack(query, scale, queries);
+    for (std::int64_t i0 = first; i0 < end_row; i0 += kRows) {
+      const std::int64_t last = i0 + kRows;  // keys beyond are behind the mask for all rows
+      const std::int64_t count = (last + kLanes - 1) / kLanes * kLanes;
+      multiply_rows<Isa, false>(Factor<W>{queries + (i0 - first) * dim, dim, 1}, keys_t, seq, dim,
+                                scores, seq, count);
+      soften<Isa>(scores, seq, i0, count, inverse_sums, log_sum_exps);
+      multiply_rows<Isa, false>(Factor<W>{scores, seq, 1}, values, dim, last, outputs, dim, dim);
+      const std::int64_t rows = std::min(kRows, end_row - i0);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const std::int64_t token = sequence * shape.seq + i0 + r;
+        T* to = work.output + (token * shape.heads + head) * shape.head_dim;
+        const W* from = outputs + r * dim;
+        const W factor = inverse_sums[r];
 #pragma omp simd
-          for (std::int64_t d = 0; d < shape.head_dim; ++d) to[d] = narrow<T>(from[d] * factor);
-          work.log_sum_exp[(sequence * shape.heads + head) * shape.seq + i0 + r] = log_sum_exps[r];
-        }
+        for (std::int64_t d = 0; d < shape.head_dim; ++d) to[d] = narrow<T>(from[d] * factor);
+        work.log_sum_exp[(sequence * shape.heads + head) * shape.seq + i0 + r] = log_sum_exps[r];
       }
     }
   }

@@ -1,5 +1,5 @@
-// Attention on the host, one key/value head of one sequence at a time; src/kernels/attention.cpp
-// divides them over threads.
+// Attention on the host, one head of one sequence at a time; src/kernels/attention.cpp divides them
+// over threads.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ struct AttentionForward {
   const T* qkv;
   T* output;
   Wide<T>* log_sum_exp;
+  std::int64_t pieces;  // that the queries of a head are cut into, each about as much work
 };
 
 template <typename T>
@@ -28,10 +29,12 @@ struct AttentionBackward {
   T* d_qkv;
 };
 
-// Key/value heads [begin, end) of all sequences.
+// Pieces [begin, end) of all query heads of all sequences, in their order. Nothing is added up
+// across them: however they are cut and shared out, not a bit changes.
 template <typename T>
 void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end,
             InstructionSet set);
+// Key/value heads [begin, end) of all sequences.
 template <typename T>
 void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end,
                      InstructionSet set);

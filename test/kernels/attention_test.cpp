@@ -145,7 +145,9 @@ TEST_P(AttentionTest, EveryInstructionSet) {
         const auto data = [](const at::Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); };
         auto* log_sum_exp = static_cast<W*>(result.log_sum_exp.mutable_data_ptr());
         const std::int64_t heads = shape.sequences * shape.kv_heads;
-        detail::attend<T>({shape, data(qkv), data(result.output), log_sum_exp}, 0, heads, set);
+        const std::int64_t pieces = 3;
+        detail::attend<T>({shape, data(qkv), data(result.output), log_sum_exp, pieces}, 0,
+                          shape.sequences * shape.heads * pieces, set);
         detail::attend_backward<T>(
             {shape, data(qkv), data(result.output), log_sum_exp, data(d_output), data(gradient)}, 0,
             heads, set);
@@ -171,20 +173,26 @@ TEST_P(AttentionTest, TheFutureIsNotRead) {
   EXPECT_TRUE(at::equal(before.narrow(0, 0, 23), after.narrow(0, 0, 23)));
 }
 
+// Whole heads for each thread, heads that are cut, shared keys of which several threads have a
+// part.
 TEST_P(AttentionTest, ThreadsChangeNothing) {
-  const AttentionShape shape{3, 64, 4, 2, 32};
-  const at::Tensor qkv = random(192, shape.width());
-  const at::Tensor d_output = random(192, 128);
-  std::vector<at::Tensor> outputs, gradients;
-  for (const int threads : {1, 3}) {
-    at::set_num_threads(threads);
-    const AttentionResult result = causal_attention(qkv, shape);
-    outputs.push_back(result.output);
-    gradients.push_back(causal_attention_backward(d_output, qkv, result, shape));
+  for (const AttentionShape& shape : std::vector<AttentionShape>{
+           {3, 64, 4, 2, 32}, {1, 300, 1, 1, 64}, {1, 259, 5, 1, 16}, {1, 1, 2, 1, 8}}) {
+    const std::int64_t tokens = shape.sequences * shape.seq;
+    const at::Tensor qkv = random(tokens, shape.width());
+    const at::Tensor d_output = random(tokens, shape.heads * shape.head_dim);
+    const AttentionResult alone = causal_attention(qkv, shape);
+    const at::Tensor gradient = causal_attention_backward(d_output, qkv, alone, shape);
+    for (const int threads : {2, 3, 5, 16}) {
+      at::set_num_threads(threads);
+      const AttentionResult result = causal_attention(qkv, shape);
+      EXPECT_TRUE(at::equal(result.output, alone.output)) << threads << " threads";
+      EXPECT_TRUE(at::equal(result.log_sum_exp, alone.log_sum_exp)) << threads << " threads";
+      EXPECT_TRUE(at::equal(causal_attention_backward(d_output, qkv, result, shape), gradient))
+          << threads << " threads";
+    }
+    at::set_num_threads(1);
   }
-  at::set_num_threads(1);
-  EXPECT_TRUE(at::equal(outputs[0], outputs[1]));
-  EXPECT_TRUE(at::equal(gradients[0], gradients[1]));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, AttentionTest,
