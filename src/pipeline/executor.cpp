@@ -23,6 +23,11 @@ at::Tensor take(std::map<int, at::Tensor>& tensors, int micro_batch) {
   return node ? std::move(node.mapped()) : at::Tensor();
 }
 
+bool has_backward(std::span<const Action> actions) {
+  return std::ranges::any_of(
+      actions, [](const Action& action) { return action.kind == ActionKind::kBackward; });
+}
+
 std::size_t last_backward(std::span<const Action> actions) {
   std::size_t last = actions.size();
   for (std::size_t i = 0; i < actions.size(); ++i) {
@@ -59,10 +64,12 @@ void PipelineExecutor::run(std::span<const Action> actions) {
 }
 
 void PipelineExecutor::run_all(std::span<const Action> actions) {
+  bool& has_run = has_backward(actions) ? has_trained_ : has_evaluated_;
+  const bool posts_ahead = std::exchange(has_run, true);
   const std::size_t last = last_backward(actions);
   std::size_t posted = 0;
   for (std::size_t i = 0; i < actions.size(); ++i) {
-    const std::size_t end = posted_before(actions, i);
+    const std::size_t end = std::max(posted, posts_ahead ? posted_before(actions, i) : i + 1);
     post_receives(actions.subspan(posted, end - posted));
     posted = end;
     perform(actions[i], i == last);

@@ -87,11 +87,15 @@ std::vector<Action> make_schedule(PipelineSchedule schedule, int num_stages, int
 }
 
 std::size_t posted_before(std::span<const Action> actions, std::size_t at) {
-  int computes = 0;
-  for (; at < actions.size(); ++at) {
-    if (is_compute(actions[at].kind) && ++computes == 2) break;
+  constexpr Action kFirstGradient{ActionKind::kReceiveGradient, 0};
+  // A send belongs to the compute before it.
+  int computes = at < actions.size() && is_send(actions[at].kind) ? 1 : 0;
+  std::size_t end = at;
+  for (; end < actions.size(); ++end) {
+    if (is_compute(actions[end].kind) && ++computes == 2) break;
+    if (actions[end] == kFirstGradient && end > at) break;
   }
-  return at;
+  return end;
 }
 
 int activations_in_flight(PipelineSchedule schedule, int num_stages, int stage,

@@ -120,7 +120,10 @@ class Recording : public testing::Test {
   StepRecord run(PipelineSchedule kind, int micro_batches) {
     CountingStage stage(grid_, now_);
     PipelineExecutor executor(stage, communicators_);
-    const auto actions = make_schedule(kind, grid_.shape().pp, grid_.at().pp, micro_batches);
+    return run(executor, make_schedule(kind, grid_.shape().pp, grid_.at().pp, micro_batches));
+  }
+
+  StepRecord run(PipelineExecutor& executor, const std::vector<Action>& actions) {
     StepRecorder& recorder = *communicators_.recorder;
     now_ = 0;
     recorder.begin_step(1, Detail::kSpans);
@@ -177,6 +180,28 @@ TEST_F(Recording, EveryActionIsASpanByItsName) {
   // Each message was under way: one in each direction for each neighbour and micro-batch.
   const int neighbours = (grid_.is_first_stage() ? 0 : 1) + (grid_.is_last_stage() ? 0 : 1);
   EXPECT_GE(record.flights.size(), static_cast<std::size_t>(2 * 3 * neighbours));
+}
+
+// How many receives are posted during another action than the one that takes them.
+int num_posted_ahead(const StepRecord& record) {
+  int count = 0;
+  for (std::size_t i = 0; i + 1 < record.slices.size(); ++i) {
+    const bool is_post = record.slices[i].label.what == "post";
+    if (is_post && !record.slices[i + 1].label.what.starts_with("receive")) ++count;
+  }
+  return count;
+}
+
+TEST_F(Recording, TheFirstStepOfAKindPostsNothingAhead) {
+  CountingStage stage(grid_, now_);
+  PipelineExecutor executor(stage, communicators_);
+  const auto train = one_f_one_b(grid_.shape().pp, grid_.at().pp, 8);
+  const auto evaluate = forward_only(grid_.shape().pp, grid_.at().pp, 8);
+  EXPECT_EQ(num_posted_ahead(run(executor, train)), 0);
+  EXPECT_GT(num_posted_ahead(run(executor, train)), 0);
+  EXPECT_EQ(num_posted_ahead(run(executor, evaluate)), 0);
+  const int ahead = num_posted_ahead(run(executor, evaluate));
+  EXPECT_TRUE(grid_.is_first_stage() ? ahead == 0 : ahead > 0);
 }
 
 }  // namespace

@@ -69,47 +69,123 @@ int peer_of(ActionKind kind, int stage) {
   }
 }
 
+// What the other end of a message does.
 ActionKind counterpart(ActionKind kind) {
-  return kind == ActionKind::kSendActivation ? ActionKind::kReceiveActivation
-                                             : ActionKind::kReceiveGradient;
+  switch (kind) {
+    case ActionKind::kSendActivation: return ActionKind::kReceiveActivation;
+    case ActionKind::kSendGradient: return ActionKind::kReceiveGradient;
+    case ActionKind::kReceiveActivation: return ActionKind::kSendActivation;
+    case ActionKind::kReceiveGradient: return ActionKind::kSendGradient;
+    default: return kind;
+  }
 }
 
-// Runs all stages with no buffering at all: a send ends only when its receive has been posted, and
-// stages do nothing else meanwhile. True when every stage comes to its end. post_ahead false:
-// receives are posted only when it is their turn, as by a plain blocking exchange.
-bool completes(const Pipeline& pipeline, bool post_ahead) {
-  const auto count = pipeline.size();
-  std::vector<std::size_t> next(count, 0);
-  std::map<std::pair<std::size_t, ActionKind>, std::size_t> sent;  // by receiver and kind
-  const auto num_receives = [&](std::size_t stage, ActionKind kind, std::size_t end) {
-    return static_cast<std::size_t>(std::count_if(
-        pipeline[stage].begin(), pipeline[stage].begin() + static_cast<std::ptrdiff_t>(end),
-        [kind](const Action& action) { return action.kind == kind; }));
-  };
+struct Rules {
+  // false: receives are posted only when it is their turn, as by a plain blocking exchange.
+  bool post_ahead = true;
+  // Sends in one direction that a stage does not wait for.
+  std::size_t free_sends = 0;
+  // A compute ends only when the messages that its stage has begun are complete, as where a GPU
+  // loads the compute's kernels for the first time.
+  bool computes_wait = false;
+};
+
+// Runs all stages: a send ends only when its receive has been posted, a receive when its send has
+// begun, and stages do nothing else meanwhile. True when every stage comes to its end.
+class Simulation {
+ public:
+  Simulation(const Pipeline& pipeline, Rules rules)
+      : pipeline_(pipeline), rules_(rules), next_(pipeline.size(), 0) {}
+
+  bool completes() {
+    for (bool progress = true; progress;) {
+      progress = false;
+      for (int stage = 0; stage < num_stages(); ++stage) {
+        for (; next(stage) < actions(stage).size() && can_end(stage); ++next(stage)) {
+          progress = true;
+        }
+      }
+    }
+    for (int stage = 0; stage < num_stages(); ++stage) {
+      if (next(stage) != actions(stage).size()) return false;
+    }
+    return true;
+  }
+
+ private:
+  [[nodiscard]] int num_stages() const { return static_cast<int>(pipeline_.size()); }
+  std::size_t& next(int stage) { return next_[static_cast<std::size_t>(stage)]; }
+  const std::vector<Action>& actions(int stage) const {
+    return pipeline_[static_cast<std::size_t>(stage)];
+  }
+  // Messages of this kind that the stage has begun to send, or has posted.
+  std::size_t begun(int stage, ActionKind kind) {
+    std::size_t end = std::min(next(stage) + 1, actions(stage).size());
+    if (is_receive(kind) && rules_.post_ahead) end = posted_before(actions(stage), next(stage));
+    return static_cast<std::size_t>(
+        std::count_if(actions(stage).begin(), actions(stage).begin() + static_cast<long>(end),
+                      [kind](const Action& action) { return action.kind == kind; }));
+  }
+  // Whether the other ends of what the stage has begun have begun too, but for the last `free`.
+  bool is_met(int stage, ActionKind kind, std::size_t free) {
+    const int peer = peer_of(kind, stage);
+    if (peer < 0 || peer == num_stages()) return true;
+    return begun(peer, counterpart(kind)) + free >= begun(stage, kind);
+  }
+  bool can_end(int stage) {
+    using enum ActionKind;
+    const Action& action = actions(stage)[next(stage)];
+    if (is_compute(action.kind)) {
+      return !rules_.computes_wait ||
+             (is_met(stage, kSendActivation, 0) && is_met(stage, kReceiveActivation, 0) &&
+              is_met(stage, kSendGradient, 0) && is_met(stage, kReceiveGradient, 0));
+    }
+    if (is_send(action.kind)) return is_met(stage, action.kind, rules_.free_sends);
+    return begun(peer_of(action.kind, stage), counterpart(action.kind)) >
+           static_cast<std::size_t>(action.micro_batch);
+  }
+
+  const Pipeline& pipeline_;
+  Rules rules_;
+  std::vector<std::size_t> next_;
+};
+
+bool completes(const Pipeline& pipeline, Rules rules) {
+  return Simulation(pipeline, rules).completes();
+}
+
+// For each stage's receives, by their position: how many of the stage's own first actions must
+// have been performed for the message to come.
+std::vector<std::map<std::size_t, std::size_t>> own_actions_before_arrivals(
+    const Pipeline& pipeline) {
+  using Past = std::vector<std::size_t>;  // of each stage, the actions that something needs
+  const std::size_t count = pipeline.size();
+  std::vector<Past> past(count, Past(count, 0));
+  std::map<std::tuple<int, ActionKind, int>, Past> messages;  // receiver, kind, micro-batch
+  std::vector<std::map<std::size_t, std::size_t>> needed(count);
   for (bool progress = true; progress;) {
     progress = false;
     for (std::size_t stage = 0; stage < count; ++stage) {
-      while (next[stage] < pipeline[stage].size()) {
-        const ActionKind kind = pipeline[stage][next[stage]].kind;
-        if (is_receive(kind)) {
-          if (sent[{stage, kind}] <= num_receives(stage, kind, next[stage])) break;
-        } else if (!is_compute(kind)) {
-          const auto peer = static_cast<std::size_t>(peer_of(kind, static_cast<int>(stage)));
-          const std::size_t end = post_ahead ? posted_before(pipeline[peer], next[peer])
-                                             : std::min(next[peer] + 1, pipeline[peer].size());
-          auto& messages = sent[{peer, counterpart(kind)}];
-          if (num_receives(peer, counterpart(kind), end) <= messages) break;
-          ++messages;
+      for (std::size_t& at = past[stage][stage]; at < pipeline[stage].size(); progress = true) {
+        const Action& action = pipeline[stage][at];
+        const int index = static_cast<int>(stage);
+        if (is_receive(action.kind)) {
+          const auto it = messages.find({index, action.kind, action.micro_batch});
+          if (it == messages.end()) break;
+          needed[stage][at] = it->second[stage];
+          for (std::size_t other = 0; other < count; ++other) {
+            past[stage][other] = std::max(past[stage][other], it->second[other]);
+          }
         }
-        ++next[stage];
-        progress = true;
+        ++at;
+        if (is_send(action.kind)) {
+          messages[{peer_of(action.kind, index), counterpart(action.kind), action.micro_batch}] =
+              past[stage];
+        }
       }
     }
   }
-  for (std::size_t stage = 0; stage < count; ++stage) {
-    if (next[stage] != pipeline[stage].size()) return false;
-  }
-  return true;
+  return needed;
 }
 
 // When the last stage is done, with free messages and these times for the computes.
@@ -211,13 +287,49 @@ TEST(Schedule, HoldsAsManyActivationsAsPromised) {
 
 TEST(Schedule, NeverDeadlocksWithoutAnyBuffering) {
   for_all([](PipelineSchedule schedule, int stages, int micro_batches) {
-    EXPECT_TRUE(completes(make_pipeline(schedule, stages, micro_batches), true));
-    EXPECT_TRUE(completes(make_forward_only(stages, micro_batches), true));
+    EXPECT_TRUE(completes(make_pipeline(schedule, stages, micro_batches), {}));
+    EXPECT_TRUE(completes(make_forward_only(stages, micro_batches), {}));
+  });
+}
+
+// In its first step a stage loads kernels, for which CUDA may wait until the GPU is idle: a receive
+// that has been posted by then must not need anything that the stage does later.
+TEST(Schedule, WithoutPostingAheadComputesMayWaitForMessages) {
+  const Rules rules{.post_ahead = false, .free_sends = 1, .computes_wait = true};
+  for_all([&](PipelineSchedule schedule, int stages, int micro_batches) {
+    EXPECT_TRUE(completes(make_pipeline(schedule, stages, micro_batches), rules));
+    EXPECT_TRUE(completes(make_forward_only(stages, micro_batches), rules));
+  });
+}
+
+// The simulation can tell: a stage that computes forwards waits for a gradient that was posted
+// ahead, and the next stage, which is to compute it, waits for those forwards.
+TEST(Schedule, PostingAheadWouldDeadlockWhereComputesWait) {
+  const Rules rules{.computes_wait = true};
+  EXPECT_FALSE(completes(make_pipeline(PipelineSchedule::kOneFOneB, 3, 4), rules));
+}
+
+// A receive over NCCL runs on the GPU until its message comes: it is not to be there before what
+// the message answers has left.
+TEST(Schedule, NoReceiveIsPostedAheadOfASendThatItAnswers) {
+  for_all([](PipelineSchedule schedule, int stages, int micro_batches) {
+    const Pipeline pipeline = make_pipeline(schedule, stages, micro_batches);
+    const auto needed = own_actions_before_arrivals(pipeline);
+    for (std::size_t stage = 0; stage < pipeline.size(); ++stage) {
+      const auto& actions = pipeline[stage];
+      for (std::size_t at = 0, posted = 0; at < actions.size(); ++at) {
+        for (; posted < posted_before(actions, at); ++posted) {
+          if (!is_receive(actions[posted].kind)) continue;
+          EXPECT_LE(needed[stage].at(posted), at) << "stage " << stage << ", action " << posted;
+        }
+      }
+    }
   });
 }
 
 // Not only before its own compute: its message travels during the compute before. No earlier, since
-// every posted receive holds a tensor.
+// every posted receive holds a tensor. Only the first gradient, which nothing can hide, waits for
+// its turn.
 TEST(Schedule, PostsAReceiveOneComputeAhead) {
   for_all([](PipelineSchedule schedule, int stages, int micro_batches) {
     for (const auto& actions : make_pipeline(schedule, stages, micro_batches)) {
@@ -228,7 +340,11 @@ TEST(Schedule, PostsAReceiveOneComputeAhead) {
                           actions.begin() + static_cast<std::ptrdiff_t>(end),
                           [](const Action& action) { return is_compute(action.kind); });
         const bool all = end == actions.size();
-        EXPECT_TRUE(all ? computes <= 1 : computes == 1 && is_compute(actions[end].kind));
+        const bool next = !all && is_compute(actions[end].kind) &&
+                          computes == (is_send(actions[at].kind) ? 0 : 1);
+        const bool first_gradient = !all && actions[end] == Action{ActionKind::kReceiveGradient, 0};
+        EXPECT_TRUE(all ? computes <= 1 : next || first_gradient);
+        EXPECT_GT(end, at);
       }
     }
   });
@@ -236,8 +352,9 @@ TEST(Schedule, PostsAReceiveOneComputeAhead) {
 
 // The simulation can tell: 1F1B with plain blocking sends and receives is known to lock up.
 TEST(Schedule, WouldDeadlockIfReceivesWereNotPostedAhead) {
-  EXPECT_FALSE(completes(make_pipeline(PipelineSchedule::kOneFOneB, 2, 2), false));
-  EXPECT_TRUE(completes(make_pipeline(PipelineSchedule::kGpipe, 2, 2), false));
+  const Rules blocking{.post_ahead = false};
+  EXPECT_FALSE(completes(make_pipeline(PipelineSchedule::kOneFOneB, 2, 2), blocking));
+  EXPECT_TRUE(completes(make_pipeline(PipelineSchedule::kGpipe, 2, 2), blocking));
 }
 
 TEST(Schedule, BubbleIsTheTheoreticalOne) {

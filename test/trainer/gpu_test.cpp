@@ -59,6 +59,7 @@ class OnGpu : public testing::Test {
     for (const GridShape& shape : shapes()) {
       SCOPED_TRACE(to_string(shape));
       options.shape = shape;
+      if (has_one_micro_batch_) options.micro_batch_size = options.global_batch_size / shape.dp;
       const test::RunResult run = test::train(MPI_COMM_WORLD, options);
       for (std::size_t i = 0; i < run.losses.size(); ++i) {
         EXPECT_NEAR(run.losses[i], reference.losses[i], tolerance * reference.losses[i]) << i;
@@ -68,6 +69,7 @@ class OnGpu : public testing::Test {
 
   c10::InferenceMode no_autograd_;
   at::Device device_ = at::kCPU;
+  bool has_one_micro_batch_ = false;
   // The CPU computes in fp32; GPUs sum in another order, and TF32 is off by default.
   static constexpr double kFp32 = 1e-5;
   // bf16 keeps 8 bits: 2^-9 an operation, averaged over many tokens and a few layers.
@@ -102,6 +104,12 @@ TEST_F(OnGpu, DropoutDropsTheSameElements) {
 
 TEST_F(OnGpu, Gpt2OverNccl) {
   if (!nccl_can_run()) GTEST_SKIP() << "ranks share a GPU, which this NCCL does not allow";
+  compare(gpt2(), at::kFloat, Backend::kNccl, kFp32);
+}
+// The default of pretrain: one micro-batch, whose gradient answers the only activation sent.
+TEST_F(OnGpu, OneMicroBatchOverNccl) {
+  if (!nccl_can_run()) GTEST_SKIP() << "ranks share a GPU, which this NCCL does not allow";
+  has_one_micro_batch_ = true;
   compare(gpt2(), at::kFloat, Backend::kNccl, kFp32);
 }
 TEST_F(OnGpu, LlamaInBf16OverNccl) {

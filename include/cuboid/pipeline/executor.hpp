@@ -24,6 +24,7 @@ class PipelineExecutor {
 
   // Runs one step; collective over the pipeline, every stage with its schedule of the same kind and
   // number of micro-batches (see make_schedule and forward_only). Nothing is under way afterwards.
+  // The first run with backwards, and the first without, post no receive ahead: see the README.
   // The stage learns which backward is its last. Throws std::logic_error where an action is not
   // possible (a message without its compute, an unknown kind of action), and what the stage and the
   // communicators throw; then messages under way are abandoned, not waited for, because their
@@ -52,6 +53,8 @@ class PipelineExecutor {
   StageCompute& stage_;
   StepRecorder& recorder_;
   bool has_neighbours_;
+  bool has_trained_ = false;
+  bool has_evaluated_ = false;
   Inbox activations_in_, gradients_in_;
   Outbox activations_out_, gradients_out_;
   Tensors inputs_, outputs_, output_gradients_, input_gradients_;

@@ -30,6 +30,9 @@ constexpr bool is_compute(ActionKind kind) {
 constexpr bool is_receive(ActionKind kind) {
   return kind == ActionKind::kReceiveActivation || kind == ActionKind::kReceiveGradient;
 }
+constexpr bool is_send(ActionKind kind) {
+  return kind == ActionKind::kSendActivation || kind == ActionKind::kSendGradient;
+}
 
 struct Action {
   ActionKind kind;
@@ -53,10 +56,13 @@ std::vector<Action> make_schedule(PipelineSchedule schedule, int num_stages, int
                                   int num_microbatches);
 
 // When a receive is posted: by the time the action at index `at` runs, every receive in
-// [0, posted_before(actions, at)) is. That reaches to the second compute from here, so the message
-// for the next compute travels during this one. And a stage that sends has always posted what its
-// neighbours may send first: schedule_test.cpp proves that no exchange deadlocks, even without any
-// buffering.
+// [0, posted_before(actions, at)) is. That reaches to the second compute from here (from the
+// compute whose result this sends), so the message for the next compute travels during this one.
+// The first gradient is posted only at its turn: it may answer the activation that is sent right
+// before (with one micro-batch it does), and a receive over NCCL holds a part of the GPU until its
+// message comes. And a stage that sends has always posted what its neighbours may send first:
+// schedule_test.cpp proves that no exchange deadlocks, even without any buffering, and that nothing
+// is posted ahead of a send that it answers.
 std::size_t posted_before(std::span<const Action> actions, std::size_t at);
 
 // Micro-batches whose activations this stage holds at once: num_microbatches for GPipe,
