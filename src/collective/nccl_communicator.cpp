@@ -140,6 +140,10 @@ void NcclCommunicator::connect_pair() {
 
 NcclCommunicator::~NcclCommunicator() {
   if (!comm_) return;
+  if (gate_.is_closed()) {
+    static_cast<void>(comm_.detach());  // another thread has freed it
+    return;
+  }
   const bool orderly = !failed_ && std::uncaught_exceptions() == uncaught_;
   if (!orderly) return;  // comm_ aborts
   try {
@@ -159,15 +163,20 @@ void NcclCommunicator::finalize() {
 
 void NcclCommunicator::check(ncclResult_t code, const Label& label, std::source_location where) {
   if (code == ncclSuccess || code == ncclInProgress) return;
+  std::string reason;
+  if (!gate_.pass([&] { reason = ncclGetLastError(comm_.get()); })) wait_for_the_end();
   failed_ = true;
-  throw SystemError(describe(*this, label.verb, label.buffer) + ": NCCL: " +
-                        ncclGetErrorString(code) + ": " + ncclGetLastError(comm_.get()),
+  throw SystemError(describe(*this, label.verb, label.buffer) +
+                        ": NCCL: " + ncclGetErrorString(code) + ": " + reason,
                     where);
 }
 
 bool NcclCommunicator::is_settled(const Label& label) {
   ncclResult_t state = ncclSuccess;
-  check(ncclCommGetAsyncError(comm_.get(), &state), label);
+  ncclResult_t asked = ncclSuccess;
+  // What the watchdog has aborted is freed, and the process about to end.
+  if (!gate_.pass([&] { asked = ncclCommGetAsyncError(comm_.get(), &state); })) wait_for_the_end();
+  check(asked, label);
   check(state, label);
   return state == ncclSuccess;
 }
@@ -252,14 +261,16 @@ DeviceProgress NcclCommunicator::device_progress() {
   cudaThreadExchangeStreamCaptureMode(&mode);
   DeviceProgress progress{.num_reached = num_reached_, .num_complete = num_complete_, .error = {}};
   ncclResult_t state = ncclSuccess;
-  if (comm_ && ncclCommGetAsyncError(comm_.get(), &state) == ncclSuccess && state != ncclSuccess &&
-      state != ncclInProgress)
+  ncclResult_t asked = ncclSuccess;
+  const bool is_asked =
+      comm_ && gate_.pass([&] { asked = ncclCommGetAsyncError(comm_.get(), &state); });
+  if (is_asked && asked == ncclSuccess && state != ncclSuccess && state != ncclInProgress)
     progress.error = std::string("NCCL: ") + ncclGetErrorString(state);
   return progress;
 }
 
 void NcclCommunicator::abort() noexcept {
-  if (comm_) ncclCommAbort(comm_.get());
+  if (comm_ && gate_.close()) ncclCommAbort(comm_.get());
 }
 
 PendingWork NcclCommunicator::start_all_reduce(Buffer inout, ReduceOp op) {

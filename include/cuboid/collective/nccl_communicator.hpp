@@ -12,6 +12,7 @@
 #include <source_location>
 #include <vector>
 
+#include "cuboid/collective/abort_gate.hpp"
 #include "cuboid/collective/communicator.hpp"
 #include "cuboid/collective/cuda.hpp"
 #include "cuboid/grid/grid.hpp"
@@ -104,7 +105,8 @@ class NcclCommunicator final : public Communicator {
   CudaStream stream_;
   CudaEvent ready_;
   std::vector<CudaEvent> spare_events_;
-  NcclComm comm_;  // null for one rank, unless asked for
+  NcclComm comm_;   // null for one rank, unless asked for
+  AbortGate gate_;  // to comm_, for abort()
   bool failed_ = false;
   int uncaught_;
   std::uint64_t num_given_ = 0;
