@@ -52,9 +52,10 @@ void Channel::leave() noexcept {
 void Channel::given(const Operation& operation, std::uint64_t ordinal) {
   const std::scoped_lock lock(mutex_);
   given_.push_back({operation, ordinal});
+  has_device_ = true;
 }
 
-Channel::Seen Channel::see() {
+Channel::Seen Channel::see(bool is_device_silent) {
   Seen seen;
   const std::uint64_t turn = turn_.load(std::memory_order_acquire);
   const Operation operation{.verb = verb_.load(std::memory_order_acquire),
@@ -64,31 +65,43 @@ Channel::Seen Channel::see() {
                             .number = number_.load(std::memory_order_acquire)};
   const bool is_same_turn = turn_.load(std::memory_order_acquire) == turn;
   if (turn % 2 == 1 && is_same_turn) seen.wait = {operation, turn};
-  see_device(seen);
+  see_device(seen, is_device_silent);
   seen.num_collectives = num_collectives_.load(std::memory_order_acquire);
   seen.num_messages = num_messages_.load(std::memory_order_acquire);
   return seen;
 }
 
 // An operation that the device has come to and not completed is a wait of the device. Its numbers
-// are even, the host's odd.
-void Channel::see_device(Seen& seen) {
+// are even, the host's odd. A device that says nothing any more may wait in the next one.
+void Channel::see_device(Seen& seen, bool is_device_silent) {
   const std::scoped_lock lock(mutex_);
-  if (communicator_ == nullptr) return;
-  const DeviceProgress progress = communicator_->device_progress();
-  seen.error = progress.error;
-  while (!given_.empty() && given_.front().ordinal <= progress.num_complete) given_.pop_front();
-  if (seen.wait || given_.empty() || given_.front().ordinal > progress.num_reached) return;
+  seen.error = error_;
+  if (seen.wait || given_.empty()) return;
+  if (given_.front().ordinal > num_reached_ && !is_device_silent) return;
   seen.wait = {given_.front().operation, 2 * given_.front().ordinal};
 }
 
-void Channel::attach(Communicator* communicator) {
+void Channel::ask_device() {
+  const std::shared_lock life(life_);
+  if (communicator_ == nullptr) return;
+  DeviceProgress progress = communicator_->device_progress();
   const std::scoped_lock lock(mutex_);
+  num_reached_ = progress.num_reached;
+  num_complete_ = progress.num_complete;
+  error_ = std::move(progress.error);
+  while (!given_.empty() && given_.front().ordinal <= num_complete_) given_.pop_front();
+}
+
+void Channel::attach(Communicator* communicator) {
+  const std::scoped_lock both(life_, mutex_);
   communicator_ = communicator;
+  given_.clear();
+  num_reached_ = num_complete_ = 0;
+  error_.clear();
 }
 
 void Channel::abort() noexcept {
-  const std::scoped_lock lock(mutex_);
+  const std::shared_lock life(life_);
   if (communicator_ != nullptr) communicator_->abort();
 }
 

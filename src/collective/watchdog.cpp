@@ -125,12 +125,16 @@ void Watchdog::look() {
   errors_.begin_look(elapsed);
   since_look_.restart();
   state_ = {.rank = rank_, .activity = activity_of_main_thread(), .channels = {}};
+  const auto channels = board_.channels();
+  // Where only hosts communicate there is nobody to ask.
+  if (!probe_ && std::ranges::any_of(channels, [](auto* channel) { return channel->has_device(); }))
+    probe_ = std::make_unique<DeviceProbe>(board_, interval_);
   std::size_t index = 0;
-  for (Channel* channel : board_.channels()) look_at(index++, *channel);
+  for (Channel* channel : channels) look_at(index++, *channel);
 }
 
 void Watchdog::look_at(std::size_t index, Channel& channel) {
-  const Channel::Seen seen = channel.see();
+  const Channel::Seen seen = channel.see(probe_ && probe_->is_silent());
   ChannelState state{.name = channel.name(),
                      .members = channel.members(),
                      .num_collectives = seen.num_collectives,

@@ -7,6 +7,7 @@
 #include <list>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ struct WaitSeen {
   std::uint64_t wait = 0;
 };
 
-// One communicator. All but see() is for the one thread that uses it.
+// One communicator. What is not of the watchdog is for the one thread that uses it.
 class Channel {
  public:
   // `members`: ranks of the world, in the communicator's order.
@@ -56,7 +57,12 @@ class Channel {
     std::optional<WaitSeen> wait;
     std::string error;  // of the device's communication
   };
-  Seen see();
+  // Asks no device, which may take for ever. `is_device_silent`: it answers ask_device() no more.
+  Seen see(bool is_device_silent = false);
+  // Whether a device was ever given anything.
+  [[nodiscard]] bool has_device() const noexcept { return has_device_; }
+  // Has the device say how far it has come, for see(): on a thread that may be kept waiting.
+  void ask_device();
   // The communicator that works for this, while it lives; whatever ends is to be told.
   void attach(Communicator* communicator);
   // Ends what the communicator has under way.
@@ -67,7 +73,7 @@ class Channel {
     Operation operation;
     std::uint64_t ordinal;
   };
-  void see_device(Seen& seen);
+  void see_device(Seen& seen, bool is_device_silent);
 
   std::string name_;
   std::vector<int> members_;
@@ -82,9 +88,16 @@ class Channel {
   std::atomic<bool> is_message_ = false;
   std::atomic<std::uint64_t> number_ = 0;
 
-  std::mutex mutex_;  // of what follows
+  // Held by whoever calls the communicator, and alone by who changes it. Never while mutex_ is.
+  std::shared_mutex life_;
   Communicator* communicator_ = nullptr;
+  std::atomic<bool> has_device_ = false;
+
+  std::mutex mutex_;  // of what follows; nobody keeps it
   std::deque<Given> given_;
+  std::uint64_t num_reached_ = 0;  // by the device's last answer
+  std::uint64_t num_complete_ = 0;
+  std::string error_;
 };
 
 // A wait for as long as this lives; none where the channel is null.

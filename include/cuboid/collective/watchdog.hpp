@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cuboid/base/timer.hpp"
+#include "cuboid/collective/device_probe.hpp"
 #include "cuboid/collective/progress_board.hpp"
 #include "cuboid/collective/rank_state.hpp"
 #include "cuboid/collective/wait_clock.hpp"
@@ -76,6 +77,7 @@ class Watchdog {
   RankState state_;
   bool is_asked_to_report_ = false;
   bool is_asked_to_end_ = false;
+  std::unique_ptr<DeviceProbe> probe_;  // from the first operation of a device on
   std::unique_ptr<SideChannel> side_;
   std::thread thread_;  // last: it uses the others
 };
