@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <cstring>
 #include <limits>
@@ -29,18 +30,35 @@ struct Peak {
   double fp32;
 };
 
-// Dense figures without sparsity. Longer names first: "H100 PCIe" is not an "H100".
-constexpr std::array<Peak, 11> kPeaks{{{"H100 PCIe", 756e12, 51e12},
+// Dense figures without sparsity, by whole words of a name: an "L40" is no "L4". Longer names
+// first: an "H100 PCIe" is no "H100".
+constexpr std::array<Peak, 13> kPeaks{{{"H100 PCIe", 756e12, 51e12},
                                        {"H100 NVL", 835e12, 60e12},
                                        {"H100", 989e12, 67e12},
                                        {"H200", 989e12, 67e12},
                                        {"B200", 2250e12, 80e12},
+                                       {"GB200", 2500e12, 80e12},
                                        {"GH200", 989e12, 67e12},
                                        {"A100", 312e12, 19.5e12},
                                        {"A800", 312e12, 19.5e12},
                                        {"L40S", 362e12, 91.6e12},
+                                       {"L40", 181e12, 90.5e12},
                                        {"L4", 121e12, 30.3e12},
                                        {"RTX 4090", 165.2e12, 82.6e12}}};
+
+bool is_part_of_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0;
+}
+
+bool has_words(const std::string& text, const std::string& words) {
+  for (std::size_t at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) {
+    const std::size_t end = at + words.size();
+    if ((at == 0 || !is_part_of_word(text[at - 1])) &&
+        (end == text.size() || !is_part_of_word(text[end])))
+      return true;
+  }
+  return false;
+}
 
 // Set once before the handlers are installed; a signal handler can reach nothing else.
 std::array<char, 256> crash_label{};
@@ -102,7 +120,7 @@ bool is_device_shared(MPI_Comm world, const DeviceId& mine) {
 
 double known_peak_flops(const std::string& gpu_name, bool fp32) {
   for (const Peak& peak : kPeaks) {
-    if (gpu_name.find(peak.name) != std::string::npos) return fp32 ? peak.fp32 : peak.bf16;
+    if (has_words(gpu_name, peak.name)) return fp32 ? peak.fp32 : peak.bf16;
   }
   return 0.0;
 }

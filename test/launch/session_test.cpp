@@ -42,5 +42,14 @@ TEST(Device, PeaksAreFoundByName) {
   EXPECT_EQ(known_peak_flops("some other device", false), 0.0);
 }
 
+TEST(Device, ANameWithinAnotherIsAnotherDevice) {
+  EXPECT_EQ(known_peak_flops("NVIDIA L4", false), 121e12);
+  EXPECT_EQ(known_peak_flops("NVIDIA L40", false), 181e12);
+  EXPECT_EQ(known_peak_flops("NVIDIA L40S", false), 362e12);
+  EXPECT_EQ(known_peak_flops("NVIDIA L400", false), 0.0);
+  EXPECT_EQ(known_peak_flops("NVIDIA GH200 480GB", false), 989e12);
+  EXPECT_EQ(known_peak_flops("NVIDIA XB200", false), 0.0);
+}
+
 }  // namespace
 }  // namespace cuboid
