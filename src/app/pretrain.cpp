@@ -70,8 +70,9 @@ std::pair<double, std::string> find_peak(const Config& config, Communicator& con
   double peak = config.runtime.peak_tflops * 1e12 * ranks;
   std::string source = "--peak-tflops for each of";
   if (peak == 0.0 && processor.device.is_cuda()) {
-    peak = known_peak_flops(processor.name, fp32) * ranks;
-    source = "the data sheet's dense peak of";
+    peak = known_peak_flops(processor.name, fp32) * processor.num_devices;
+    source = format("the data sheet's dense peak of %d GPU%s for", processor.num_devices,
+                    processor.num_devices == 1 ? "" : "s");
   }
   if (peak == 0.0) {
     peak = measure_product_rate(control, compute_type(config), processor.device);

@@ -37,7 +37,8 @@ Processor choose_processor(const RuntimeConfig& runtime, MPI_Comm world, const N
   processor.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
   processor.name = device.name;
   // NCCL wants a GPU for each rank; ranks that share one talk over MPI unless told otherwise.
-  const bool shared = is_device_shared(world, device.id);
+  processor.num_devices = num_devices(world, device.id);
+  const bool shared = processor.num_devices < size_of_comm(world);
   const bool nccl = runtime.comm_backend == BackendChoice::kNccl ||
                     (runtime.comm_backend == BackendChoice::kAuto && !shared);
   processor.backend = nccl ? Backend::kNccl : Backend::kMpi;

@@ -46,6 +46,12 @@ constexpr std::array<Peak, 13> kPeaks{{{"H100 PCIe", 756e12, 51e12},
                                        {"L4", 121e12, 30.3e12},
                                        {"RTX 4090", 165.2e12, 82.6e12}}};
 
+int size_of(MPI_Comm world) {
+  int size = 1;
+  if (MPI_Comm_size(world, &size) != MPI_SUCCESS) throw SystemError("MPI: MPI_Comm_size failed");
+  return size;
+}
+
 bool is_part_of_word(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0;
 }
@@ -106,16 +112,19 @@ CudaDevice use_cuda_device(int local_rank) {
   return device;
 }
 
-bool is_device_shared(MPI_Comm world, const DeviceId& mine) {
-  int size = 1;
-  if (MPI_Comm_size(world, &size) != MPI_SUCCESS) throw SystemError("MPI: MPI_Comm_size failed");
+int num_devices(MPI_Comm world, const DeviceId& mine) {
+  const int size = size_of(world);
   std::vector<DeviceId> all(static_cast<std::size_t>(size));
   const int bytes = static_cast<int>(mine.size());
   if (MPI_Allgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, world) !=
       MPI_SUCCESS)
     throw SystemError("MPI: MPI_Allgather of devices failed");
   std::ranges::sort(all);
-  return std::ranges::adjacent_find(all) != all.end();
+  return static_cast<int>(std::ranges::unique(all).begin() - all.begin());
+}
+
+bool is_device_shared(MPI_Comm world, const DeviceId& mine) {
+  return num_devices(world, mine) < size_of(world);
 }
 
 double known_peak_flops(const std::string& gpu_name, bool fp32) {

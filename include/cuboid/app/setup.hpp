@@ -30,6 +30,7 @@ class Announcer {
 struct Processor {
   at::Device device = at::kCPU;
   std::string name = "CPU";
+  int num_devices = 0;  // GPUs that the ranks compute on together
   Backend backend = Backend::kMpi;
   cudaStream_t stream = nullptr;  // what it computes on; null: the default stream, or no GPU
 };

@@ -27,8 +27,10 @@ struct CudaDevice {
 // CUDA kernels. Throws SystemError.
 CudaDevice use_cuda_device(int local_rank);
 
-// Collective over `world`: whether any two of its ranks compute on the same device, the same answer
-// on all. Each rank may see all devices of its node, or only its own (srun --gpus-per-task).
+// Collective over `world`: the devices that its ranks compute on together, and whether any two
+// ranks share one; the same answer on all. Each rank may see all devices of its node, or only its
+// own (srun --gpus-per-task).
+int num_devices(MPI_Comm world, const DeviceId& mine);
 bool is_device_shared(MPI_Comm world, const DeviceId& mine);
 
 // bf16 FLOP/s (dense) of a GPU by its name, from NVIDIA's data sheets; fp32 for `fp32`. 0: unknown.
