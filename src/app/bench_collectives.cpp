@@ -114,9 +114,11 @@ int run(const MpiSession& session, const std::vector<std::string>& words,
   const NodeMap nodes = map_nodes(world);
   require_same_options(world, std::hash<std::string>()(join(words, "\n")));
   std::vector<std::string> problems = arguments.problems;
-  const DeviceChoice device = choose_device(world, arguments.runtime.device, problems);
+  std::vector<std::string> warnings;
+  const DeviceChoice device = choose_device(world, arguments.runtime.device, problems, warnings);
   Config config = config_for(arguments, device, session.size(), problems);
   if (!problems.empty()) throw UsageError(problems);
+  for (const auto& warning : warnings) out.warn(warning);
   const GridShape shape = shape_of(config.parallel);
   ending.set_coordinate(to_string(coordinate_of(shape, session.rank())));
   if (config.runtime.num_threads == 0) config.runtime.num_threads = nodes.threads_per_rank();

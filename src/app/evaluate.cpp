@@ -141,6 +141,7 @@ int run(const MpiSession& session, const EvaluationArguments& arguments, const T
   const GridShape shape = shape_of(config.parallel);
   ending.set_coordinate(to_string(coordinate_of(shape, session.rank())));
   out.say(grid_report(shape, nodes));
+  for (const auto& warning : preflight.warnings) out.warn(warning);
   set_threads(config.runtime.num_threads);
   const c10::InferenceMode no_autograd;
   const Processor processor = choose_processor(config.runtime, session.world(), nodes);

@@ -1,6 +1,8 @@
 #include "cuboid/app/preflight.hpp"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 
 #include "cuboid/app/command.hpp"
 #include "cuboid/app/job.hpp"
@@ -35,6 +37,19 @@ std::vector<std::string> broadcast_lines(MPI_Comm world, const std::vector<std::
 int agree_minimum(MPI_Comm world, int value) {
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MIN, world));
   return value;
+}
+
+// "rank 3: CUDA says ..." of the first rank that has a problem, or "". Collective.
+std::string first_failure(MPI_Comm world, const std::string& problem) {
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(world, &rank));
+  constexpr int kNone = std::numeric_limits<int>::max();
+  const int first = agree_minimum(world, problem.empty() ? kNone : rank);
+  if (first == kNone) return {};
+  std::array<char, 512> text{};
+  problem.copy(text.data(), text.size() - 1);
+  check_mpi(MPI_Bcast(text.data(), static_cast<int>(text.size()), MPI_CHAR, first, world));
+  return format("CUDA fails on rank %d: %s", first, text.data());
 }
 
 // Looks at the data; its facts where it can be read at all.
@@ -112,15 +127,20 @@ void require_same_options(MPI_Comm world, std::uint64_t my_hash) {
 }
 
 // A GPU counts only where every rank sees one.
-DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted,
-                           std::vector<std::string>& problems) {
+DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted, std::vector<std::string>& problems,
+                           std::vector<std::string>& warnings) {
   if (wanted == DeviceChoice::kCpu) return wanted;
-  const bool everywhere = agree_minimum(world, cuda_device_count()) > 0;
-  if (wanted == DeviceChoice::kCuda && !everywhere) {
-    problems.emplace_back(
-        "--device cuda: not every rank sees a CUDA device; legal here are cpu and auto");
+  const CudaDevices devices = find_cuda_devices();
+  if (agree_minimum(world, devices.count) > 0) return DeviceChoice::kCuda;
+  const std::string failure = first_failure(world, devices.problem);
+  if (wanted == DeviceChoice::kCuda) {
+    problems.push_back("--device cuda: not every rank sees a CUDA device" +
+                       (failure.empty() ? "" : " (" + failure + ")") +
+                       "; legal here are cpu and auto");
+  } else if (!failure.empty()) {
+    warnings.push_back("computes on the CPU, since " + failure);
   }
-  return everywhere ? DeviceChoice::kCuda : DeviceChoice::kCpu;
+  return DeviceChoice::kCpu;
 }
 
 Preflight check_before_start(const ParseResult& parsed, const MpiSession& session,
@@ -132,7 +152,7 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
   std::vector<std::string> problems = parsed.problems;
   result.uses_default_text = config.data.data_dir.empty();
   if (result.uses_default_text) config.data.data_dir = default_text_folder();
-  config.runtime.device = choose_device(world, config.runtime.device, problems);
+  config.runtime.device = choose_device(world, config.runtime.device, problems, result.warnings);
 
   const bool trains = purpose == Purpose::kTrain;
   Facts facts{.world_size = session.size(), .data = {}};

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cuboid/base/error.hpp"
+#include "cuboid/base/text.hpp"
 
 namespace cuboid {
 namespace {
@@ -22,6 +23,11 @@ void check_cuda(cudaError_t code, const char* what) {
   if (code != cudaSuccess) {
     throw SystemError(std::string("CUDA: ") + what + ": " + cudaGetErrorString(code));
   }
+}
+
+// 13000 is 13.0.
+std::string version_text(int version) {
+  return format("%d.%d", version / 1000, version % 1000 / 10);
 }
 
 struct Peak {
@@ -86,18 +92,34 @@ void report_crash(int signal) {
 
 }  // namespace
 
+CudaDevices find_cuda_devices() {
+  CudaDevices found;
+  const cudaError_t code = cudaGetDeviceCount(&found.count);
+  if (code == cudaSuccess) return found;
+  cudaGetLastError();
+  found.count = 0;
+  // Without any driver CUDA says the same as with one that is too old.
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (code == cudaErrorNoDevice || driver == 0) return found;
+  int runtime = 0;
+  cudaRuntimeGetVersion(&runtime);
+  found.problem =
+      format("%s (the driver is for CUDA %s, this program is built with CUDA %s)",
+             cudaGetErrorString(code), version_text(driver).c_str(), version_text(runtime).c_str());
+  return found;
+}
+
 int cuda_device_count() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();  // no driver is no error here
-    return 0;
-  }
-  return count;
+  return find_cuda_devices().count;
 }
 
 CudaDevice use_cuda_device(int local_rank) {
-  const int count = cuda_device_count();
-  if (count == 0) throw SystemError("CUDA: no device is visible to this process");
+  const auto [count, problem] = find_cuda_devices();
+  if (count == 0) {
+    throw SystemError("CUDA: no device is visible to this process" +
+                      (problem.empty() ? "" : ": " + problem));
+  }
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     throw SystemError(std::string("cannot load LibTorch's CUDA kernels: ") + dlerror());
   }

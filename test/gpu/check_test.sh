@@ -90,6 +90,10 @@ says "a part" 1 '^kernels/against formulas +FAILED .* exit 1' '    \| \[  FAILED
   '^training/against the CPU, 2 ranks +skipped .* ranks share a GPU' '^3 skipped' '^0 passed, 2 failed$'
 holds "the rest stays" "len(checks) == $names and checks['mfu/124m']['outcome'] == 'passed'"
 holds "reasons" "checks['training/against the CPU, 8 ranks']['reason'] == 'ranks share a GPU' and checks['kernels/against formulas']['outcome'] == 'failed'"
+# A test that needs no GPU passes; the others skip, for a reason that is none here.
+pretend "$work/build/test/trainer/gpu_step_test" "$gtest" 'echo "x_test.cpp:3: Skipped"' 'echo "no CUDA device"' 'echo "[  SKIPPED ] Suite.Test (0 ms)"'
+gpu_check 'syncs and allocations'
+says "a GPU that the programs do not see" 1 '^training/syncs and allocations +FAILED .* nvidia-smi lists a GPU, but the program sees none' '^0 passed, 1 failed$'
 rm "$bin/compute-sanitizer"
 if ! command -v compute-sanitizer >/dev/null && [[ ! -x /usr/local/cuda/bin/compute-sanitizer ]]; then
   gpu_check '^sanitizer'

@@ -40,7 +40,8 @@ Preflight check_before_start(const ParseResult& parsed, const MpiSession& sessio
 void require_same_options(MPI_Comm world, std::uint64_t hash);
 
 // Collective over `world`. A GPU counts only where every rank sees one; a problem where it was
-// asked for by name and there is none.
-DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted, std::vector<std::string>& problems);
+// asked for by name and there is none, a warning where CUDA itself fails.
+DeviceChoice choose_device(MPI_Comm world, DeviceChoice wanted, std::vector<std::string>& problems,
+                           std::vector<std::string>& warnings);
 
 }  // namespace cuboid

@@ -10,7 +10,14 @@
 
 namespace cuboid {
 
-// CUDA devices that this process sees; 0 where there is no driver. Honours CUDA_VISIBLE_DEVICES.
+// CUDA devices that this process sees. Honours CUDA_VISIBLE_DEVICES.
+struct CudaDevices {
+  int count = 0;
+  // Why a driver that is there shows none (it is older than the runtime, a GPU is lost, ...); ""
+  // where there is no driver, or just no device.
+  std::string problem;
+};
+CudaDevices find_cuda_devices();
 int cuda_device_count();
 
 // The UUID of a device: the same however many a process sees and whatever number it gives them.
