@@ -105,6 +105,11 @@ check() {
   grep -h '^\[  SKIPPED \] .*ms)' "$log" | sort -u | sed 's/^/    /'
 }
 
+# check_ranks NAME RANKS PROGRAM: a program of tests, with a thread a rank as test/run.sh has it.
+check_ranks() {
+  check "$1" env OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" mpirun -np "$2" "$3"
+}
+
 skip() { # NAME REASON
   wanted "$1" && outcome "$1" skipped 0 "$2"
 }

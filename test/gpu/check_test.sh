@@ -5,7 +5,7 @@
 # shellcheck source=test/app/lib.sh disable=SC2015,SC2016  # pretended programs expand their own words
 source test/app/lib.sh
 command -v python3 >/dev/null || { echo "SKIPPED gpu-check: python3 is not on PATH"; finish; exit; }
-unset CUDA_HOME NCCL_LIB LIMIT RESULTS
+unset CUDA_HOME NCCL_LIB LIMIT RESULTS OMP_NUM_THREADS
 pretend() { # FILE LINE...: a script
   mkdir -p "$(dirname "$1")"
   { echo '#!/usr/bin/env bash'; printf '%s\n' "${@:2}"; } >"$1"
@@ -13,7 +13,7 @@ pretend() { # FILE LINE...: a script
 }
 bin=$work/bin
 pretend "$bin/nvidia-smi" '[[ $* == *name,memory* ]] && echo "NVIDIA Pretend 100, 81559 MiB" || echo "NVIDIA Pretend 100"'
-pretend "$bin/mpirun" 'shift 2' 'exec "$@"'
+pretend "$bin/mpirun" "echo \"\$* on \${OMP_NUM_THREADS:-all} threads\" >>'$work/mpirun'" 'shift 2' 'exec "$@"'
 pretend "$bin/compute-sanitizer" 'while [[ $1 == --* ]]; do shift 2; done' 'exec "$@"'
 gtest='echo "[       OK ] Suite.Test (3 ms)"'
 for name in kernels/gpu_test collective/nccl_communicator_test collective/device_clock_test trainer/gpu_test trainer/gpu_step_test trainer/gpu_graph_test; do
@@ -77,6 +77,7 @@ gpu_check
 says "everything" 1 '^kernels/against formulas +passed' '^training/trace and table of a run +FAILED' '^[0-9]+ passed, 1 failed$'
 holds "every check" "len(checks) == $names and results['machine']['gpus'] == ['NVIDIA Pretend 100, 81559 MiB']"
 holds "outcomes" "[n for n, c in checks.items() if c['outcome'] != 'passed'] == ['training/trace and table of a run']"
+[[ $(grep -c '^-np [128] .*_test on 1 threads$' "$work/mpirun") == 8 ]] && ok || fail "threads of ranks" "$(cat "$work/mpirun")"
 holds "MFU" "checks['mfu/350m']['figures'] == {'step_ms': 107.5, 'tokens_per_second': 1e6, 'mfu': 0.5, 'step_ms_min': 105, 'step_ms_max': 110, 'steps': 6, 'mfu_convention': 'llmc'}"
 holds "peers" "checks['peer/774m']['figures']['speed_over_best_peer'] == 1.5 and checks['peer/774m']['figures']['step_ms'] == {'cuboid': 10, 'eager': 15}"
 holds "rows" "checks['bench/model']['figures']['copy/8MiB'] == {'time': 2.5, 'unit': 'us', 'bytes/s': 3e12, 'share': 0.9, 'limit_of': 'copy'}"

@@ -1,4 +1,4 @@
-# The checks of test/gpu/check.sh, in their order. Sourced by it; check, skip and wanted are its functions.
+# The checks of test/gpu/check.sh, in their order. Sourced by it; check, check_ranks, skip and wanted are its functions.
 # shellcheck shell=bash disable=SC2154,SC2034
 tests=$build/test
 sizes=(124m 350m 774m 1.5b)
@@ -9,18 +9,18 @@ MFU_STEPS=${MFU_STEPS:-14}
 check "kernels/against formulas" "$tests/kernels/gpu_test"
 
 for ranks in 1 2 8; do
-  check "collectives/$ranks ranks" mpirun -np "$ranks" "$tests/collective/nccl_communicator_test"
+  check_ranks "collectives/$ranks ranks" "$ranks" "$tests/collective/nccl_communicator_test"
 done
 # Over NCCL where each rank has a GPU, else over MPI on device memory.
 check "collectives/bench, 2 ranks" mpirun -np 2 "$cuboid" bench collectives -e 1M -d all -o all --device cuda
 check "collectives/the device's clock" "$tests/collective/device_clock_test"
 
 for ranks in 1 2 8; do
-  check "training/against the CPU, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_test"
+  check_ranks "training/against the CPU, $ranks ranks" "$ranks" "$tests/trainer/gpu_test"
 done
 check "training/syncs and allocations" "$tests/trainer/gpu_step_test"
 for ranks in 1 2; do
-  check "training/replayed steps bit for bit, $ranks ranks" mpirun -np "$ranks" "$tests/trainer/gpu_graph_test"
+  check_ranks "training/replayed steps bit for bit, $ranks ranks" "$ranks" "$tests/trainer/gpu_graph_test"
 done
 
 demo() { # NAME OPTION...: the demo's first 50 steps
