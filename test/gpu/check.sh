@@ -7,7 +7,7 @@
 #
 #   kernels/...       the CUDA kernels against formulas in fp64
 #   collectives/...   NCCL and MPI on device memory, at 1, 2 and 8 ranks; ranks that share a GPU talk over NCCL where
-#                     that is 2.30 or later
+#                     that is 2.30 or later, under MPS where nvidia-cuda-mps-control is installed and starts
 #   training/...      losses against the CPU's in fp32 and bf16, on one rank, two and a 2x2x2 grid; syncs and allocations;
 #                     steps replayed from a CUDA graph against eager ones, bit for bit
 #   sanitizer/...     compute-sanitizer on the kernels and on a short run, where it is installed
@@ -36,6 +36,8 @@ esac
 (($# < 2)) || { echo "gpu-check: error: more than one pattern; legal: one extended regular expression" >&2; exit 2; }
 [[ ${LIMIT:-1} =~ ^[1-9][0-9]*$ ]] || { echo "gpu-check: error: LIMIT '$LIMIT' is not a number of seconds; legal: 1 or more" >&2; exit 2; }
 
+# shellcheck source=test/gpu/mps.sh
+source test/gpu/mps.sh
 if [[ -z $listing ]]; then
   devices=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null)
   if [[ -z $devices ]]; then
@@ -47,7 +49,7 @@ if [[ -z $listing ]]; then
   device=$(head -n 1 <<<"$devices" | tr '[:upper:]' '[:lower:]' | tr -cs '[:alnum:]\n' -)
   results=${RESULTS:-bench/results/gpu-$device-$(date +%F).json}
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  trap 'stop_mps; rm -rf "$work"' EXIT
 fi
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
@@ -72,7 +74,7 @@ outcome() {
     skipped) skipped=$((skipped + 1)) ;;
   esac
   printf '%-44s %-7s %5s s%s\n' "$1" "${2/#failed/FAILED}" "$3" "${4:+  $4}"
-  python3 test/gpu/record.py "$results" "$1" "$2" "$3" "$work/figures" "${4:-}" || failed=$((failed + 1))
+  MPS=${mps:-} python3 test/gpu/record.py "$results" "$1" "$2" "$3" "$work/figures" "${4:-}" || failed=$((failed + 1))
   rm -f "$work/figures"
 }
 
@@ -105,9 +107,15 @@ check() {
   grep -h '^\[  SKIPPED \] .*ms)' "$log" | sort -u | sed 's/^/    /'
 }
 
-# check_ranks NAME RANKS PROGRAM: a program of tests, with a thread a rank as test/run.sh has it.
+# check_ranks NAME RANKS PROGRAM: a program of tests, with a thread a rank as test/run.sh has it; under MPS where there are
+# more ranks than GPUs.
 check_ranks() {
-  check "$1" env OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" mpirun -np "$2" "$3"
+  local mps='' words=(OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}")
+  if [[ -z $listing && $1 =~ $pattern ]] && (($2 > $(wc -l <<<"$devices"))); then
+    start_mps
+    mps=$mps_said words+=("${mps_words[@]}")
+  fi
+  check "$1" env "${words[@]}" mpirun -np "$2" "$3"
 }
 
 skip() { # NAME REASON

@@ -5,7 +5,7 @@
 # shellcheck source=test/app/lib.sh disable=SC2015,SC2016  # pretended programs expand their own words
 source test/app/lib.sh
 command -v python3 >/dev/null || { echo "SKIPPED gpu-check: python3 is not on PATH"; finish; exit; }
-unset CUDA_HOME NCCL_LIB LIMIT RESULTS OMP_NUM_THREADS
+unset CUDA_HOME NCCL_LIB LIMIT RESULTS OMP_NUM_THREADS CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
 pretend() { # FILE LINE...: a script
   mkdir -p "$(dirname "$1")"
   { echo '#!/usr/bin/env bash'; printf '%s\n' "${@:2}"; } >"$1"
@@ -13,8 +13,12 @@ pretend() { # FILE LINE...: a script
 }
 bin=$work/bin
 pretend "$bin/nvidia-smi" '[[ $* == *name,memory* ]] && echo "NVIDIA Pretend 100, 81559 MiB" || echo "NVIDIA Pretend 100"'
-pretend "$bin/mpirun" "echo \"\$* on \${OMP_NUM_THREADS:-all} threads\" >>'$work/mpirun'" 'shift 2' 'exec "$@"'
+pretend "$bin/mpirun" "echo \"\$* on \${OMP_NUM_THREADS:-all} threads\${CUDA_MPS_PIPE_DIRECTORY:+, MPS}\" >>'$work/mpirun'" 'shift 2' 'exec "$@"'
 pretend "$bin/compute-sanitizer" 'while [[ $1 == --* ]]; do shift 2; done' 'exec "$@"'
+# As NVIDIA's: a control that listens in its folder until it is told to quit.
+pretend "$bin/nvidia-cuda-mps-control" "[[ -z \${CUDA_MPS_PIPE_DIRECTORY:-} ]] && exit 1" \
+  "[[ \${1:-} == -d ]] && { echo start >>'$work/mps'; touch \"\$CUDA_MPS_PIPE_DIRECTORY/control\"; exit; }" \
+  "[[ -e \$CUDA_MPS_PIPE_DIRECTORY/control ]] && read -r word && echo \"\$word\" >>'$work/mps'"
 gtest='echo "[       OK ] Suite.Test (3 ms)"'
 for name in kernels/gpu_test collective/nccl_communicator_test collective/device_clock_test trainer/gpu_test trainer/gpu_step_test trainer/gpu_graph_test; do
   pretend "$work/build/test/$name" "$gtest"
@@ -77,10 +81,28 @@ gpu_check
 says "everything" 1 '^kernels/against formulas +passed' '^training/trace and table of a run +FAILED' '^[0-9]+ passed, 1 failed$'
 holds "every check" "len(checks) == $names and results['machine']['gpus'] == ['NVIDIA Pretend 100, 81559 MiB']"
 holds "outcomes" "[n for n, c in checks.items() if c['outcome'] != 'passed'] == ['training/trace and table of a run']"
-[[ $(grep -c '^-np [128] .*_test on 1 threads$' "$work/mpirun") == 8 ]] && ok || fail "threads of ranks" "$(cat "$work/mpirun")"
+[[ $(grep -c '^-np 1 .*_test on 1 threads$' "$work/mpirun") == 3 && $(grep -c '^-np [28] .*_test on 1 threads, MPS$' "$work/mpirun") == 5 ]] && ok || fail "threads of ranks" "$(cat "$work/mpirun")"
+[[ $(paste -sd, "$work/mps") == start,quit ]] && ok || fail "MPS starts once and ends" "$(cat "$work/mps")"
+holds "MPS" "[n for n, c in checks.items() if c.get('mps') == 'yes'] == [n for n in checks if n.startswith(('coll', 'train')) and n.endswith(('2 ranks', '8 ranks')) and 'bench' not in n]"
 holds "MFU" "checks['mfu/350m']['figures'] == {'step_ms': 107.5, 'tokens_per_second': 1e6, 'mfu': 0.5, 'step_ms_min': 105, 'step_ms_max': 110, 'steps': 6, 'mfu_convention': 'llmc'}"
 holds "peers" "checks['peer/774m']['figures']['speed_over_best_peer'] == 1.5 and checks['peer/774m']['figures']['step_ms'] == {'cuboid': 10, 'eager': 15}"
 holds "rows" "checks['bench/model']['figures']['copy/8MiB'] == {'time': 2.5, 'unit': 'us', 'bytes/s': 3e12, 'share': 0.9, 'limit_of': 'copy'}"
+
+# ---- MPS that is not there, does not start, serves nobody, or is another's
+mps() { # WANTED LINE...: the pretended control
+  if (($# > 1)); then pretend "$bin/nvidia-cuda-mps-control" "${@:2}"; else rm "$bin/nvidia-cuda-mps-control"; fi
+  gpu_check '^collectives/2 ranks'
+  says "MPS: $1" 0 "^MPS for ranks that share a GPU: $1" '^1 passed, 0 failed$'
+  holds "MPS: $1" "checks['collectives/2 ranks']['mps'].startswith('$1')"
+}
+mv "$work/cuboid" "$work/away"
+pretend "$work/cuboid" '[[ $1 == --version ]]'
+mps 'no: its server serves no program' '[[ -n ${CUDA_MPS_PIPE_DIRECTORY:-} ]]'
+mv "$work/away" "$work/cuboid"
+mps 'no: nvidia-cuda-mps-control does not start' 'exit 1'
+mps 'yes: a server that ran before' '[[ -z ${CUDA_MPS_PIPE_DIRECTORY:-} ]]'
+[[ $(tail -n 1 "$work/mpirun") == *"threads" ]] && ok || fail "another's server is left as it is" "$(tail -n 1 "$work/mpirun")"
+command -v nvidia-cuda-mps-control | grep -qv "^$bin/" || mps 'no: nvidia-cuda-mps-control is not installed'
 
 # ---- A part again: what fails, what skips, what hangs, what is not installed; the rest of the file stays
 pretend "$work/build/test/kernels/gpu_test" "$gtest" 'echo "[  FAILED  ] Suite.Other (3 ms)"' 'exit 1'

@@ -46,6 +46,8 @@ def main():
             results["checks"] = json.load(file)["checks"]
     entry = {"name": name, "outcome": outcome, "seconds": int(seconds)}
     entry["at"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    if os.environ.get("MPS"):  # ranks share a GPU: whether they did under NVIDIA's MPS
+        entry["mps"] = os.environ["MPS"]
     entry.update({"reason": reason} if reason else {}, **figures_in(figures))
     names = [check["name"] for check in results["checks"]]
     if name in names:

@@ -1,0 +1,2 @@
+// As tensors.hpp, compiled with the kernels' own flags.
+#include "tensors.hpp"

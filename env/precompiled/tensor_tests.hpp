@@ -1,0 +1,3 @@
+// What test programs about tensors begin with.
+#include "tensors.hpp"
+#include "tests.hpp"
