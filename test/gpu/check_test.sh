@@ -19,6 +19,8 @@ pretend "$bin/compute-sanitizer" 'while [[ $1 == --* ]]; do shift 2; done' 'exec
 pretend "$bin/nvidia-cuda-mps-control" "[[ -z \${CUDA_MPS_PIPE_DIRECTORY:-} ]] && exit 1" \
   "[[ \${1:-} == -d ]] && { echo start >>'$work/mps'; touch \"\$CUDA_MPS_PIPE_DIRECTORY/control\"; exit; }" \
   "[[ -e \$CUDA_MPS_PIPE_DIRECTORY/control ]] && read -r word && echo \"\$word\" >>'$work/mps'"
+pretend "$bin/df" "echo Avail" "echo ' 40G'"
+pretend "$bin/free" 'echo "Mem: 125 20 1 1 100 104"'
 gtest='echo "[       OK ] Suite.Test (3 ms)"'
 for name in kernels/gpu_test collective/nccl_communicator_test collective/device_clock_test trainer/gpu_test trainer/gpu_step_test trainer/gpu_graph_test; do
   pretend "$work/build/test/$name" "$gtest"
@@ -30,6 +32,7 @@ done
 # A run: metrics of ten steps, the first four slow; a trace is another test's.
 pretend "$work/cuboid" '[[ $1 == --version ]] && { echo "cuboid 1.0"; exit; }' '[[ $1 == bench ]] && exit' \
   'while (($#)); do [[ $1 == --output-dir ]] && out=$2; shift; done' 'mkdir -p "$out"' \
+  "[[ \$out == */trained-* ]] && dirname \"\$out\" >>'$work/folders'" \
   'for i in $(seq 10); do ms=$((i < 5 ? 900 : 100 + i)); echo "{\"step\": $i,\"loss\":2.5,\"step_ms\":$ms,\"tokens_per_second\":1e6,\"mfu\":0.5,\"mfu_convention\":\"llmc\"}"; done >"$out/metrics.jsonl"'
 pretend "$work/compare" 'while (($#)); do [[ $1 == --output ]] && out=$2; shift; done' \
   'echo "{\"versions\": {}, \"rows\": [{\"program\": \"cuboid\", \"step_ms_median\": 10, \"speed_over_each_peer\": {\"eager\": {\"median\": 1.5}}, \"speed_over_best_peer\": {\"median\": 1.5}}, {\"program\": \"eager\", \"step_ms_median\": 15}]}" >"$out"'
@@ -84,9 +87,16 @@ holds "outcomes" "[n for n, c in checks.items() if c['outcome'] != 'passed'] == 
 [[ $(grep -c '^-np 1 .*_test on 1 threads$' "$work/mpirun") == 3 && $(grep -c '^-np [28] .*_test on 1 threads, MPS$' "$work/mpirun") == 5 ]] && ok || fail "threads of ranks" "$(cat "$work/mpirun")"
 [[ $(paste -sd, "$work/mps") == start,quit ]] && ok || fail "MPS starts once and ends" "$(cat "$work/mps")"
 holds "MPS" "[n for n, c in checks.items() if c.get('mps') == 'yes'] == [n for n in checks if n.startswith(('coll', 'train')) and n.endswith(('2 ranks', '8 ranks')) and 'bench' not in n]"
+[[ $(sort -u "$work/folders") == /dev/shm/gpu-check.* && ! -e $(head -n 1 "$work/folders") ]] && ok || fail "checkpoints in memory" "$(cat "$work/folders")"
 holds "MFU" "checks['mfu/350m']['figures'] == {'step_ms': 107.5, 'tokens_per_second': 1e6, 'mfu': 0.5, 'step_ms_min': 105, 'step_ms_max': 110, 'steps': 6, 'mfu_convention': 'llmc'}"
 holds "peers" "checks['peer/774m']['figures']['speed_over_best_peer'] == 1.5 and checks['peer/774m']['figures']['step_ms'] == {'cuboid': 10, 'eager': 15}"
 holds "rows" "checks['bench/model']['figures']['copy/8MiB'] == {'time': 2.5, 'unit': 'us', 'bytes/s': 3e12, 'share': 0.9, 'limit_of': 'copy'}"
+
+# ---- Checkpoints where memory has no room for them
+pretend "$bin/df" "echo Avail" "echo ' 1G'"
+rm "$work/folders"
+gpu_check '^mfu/124m$'
+[[ $(cat "$work/folders") != /dev/shm/* ]] && ok || fail "checkpoints on a disk" "$(cat "$work/folders")"
 
 # ---- MPS that is not there, does not start, serves nobody, or is another's
 mps() { # WANTED LINE...: the pretended control

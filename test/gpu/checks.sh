@@ -77,7 +77,7 @@ random_tokens() {
   [[ -s $work/tokens/val.bin ]] || python3 test/gpu/figures.py tokens "$work/tokens" 50257 $((3 << 20))
 }
 trained() { # SIZE SEQUENCES OPTION...
-  local out=$work/trained-$1
+  local out=$scratch/trained-$1
   random_tokens && "$cuboid" pretrain --preset "$1" --dtype bf16 --device cuda --micro-batch-size "$2" --num-microbatches 4 "${@:3}" \
     --max-steps "$MFU_STEPS" --log-interval 1 --eval-steps 0 --data-dir "$work/tokens" --output-dir "$out" &&
     python3 test/gpu/figures.py speed "$out/metrics.jsonl" >"$work/figures"
@@ -90,6 +90,7 @@ compared() { # SIZE
     python3 test/gpu/figures.py peers "$work/peers.json" >"$work/figures"
 }
 export -f random_tokens trained compared
+export scratch=${scratch:-}
 export compare MFU_STEPS
 for size in "${sizes[@]}"; do
   check "mfu/$size" bash -c "trained $size ${sequences[$size]}"
