@@ -1,13 +1,12 @@
 #include "cuboid/trainer/state.hpp"
 
-#include <ATen/ops/zeros.h>
-
 #include <array>
 #include <cstddef>
 #include <span>
 #include <utility>
 
 #include "cuboid/model/tensor_buffer.hpp"
+#include "cuboid/trainer/host_copy.hpp"
 
 namespace cuboid {
 namespace {
@@ -110,8 +109,7 @@ StateSlices copy_of_shares(const WeightStore& store, const AdamW& optimizer, con
   for_each_share(store, optimizer, grid,
                  [&](const TensorSlice& slice, const at::Tensor&) { total += slice.data.count; });
   if (!memory.defined() || memory.numel() < total) {
-    // Filled, so that its pages are there when the first copy is made.
-    memory = at::zeros({total}, store.master().options().device(at::kCPU));
+    memory = host_copy_of(store.master(), total);
   }
   StateSlices state;
   std::int64_t used = 0;

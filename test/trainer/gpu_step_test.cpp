@@ -13,6 +13,7 @@
 
 #include "cuboid/launch/device.hpp"
 #include "cuboid/trainer/compute_stream.hpp"
+#include "cuboid/trainer/host_copy.hpp"
 #include "trainer/harness.hpp"
 
 namespace {
@@ -100,6 +101,17 @@ class StepOnGpu : public testing::Test {
     }
   }
 };
+
+// What --save-async copies into.
+TEST_F(StepOnGpu, ACopyOnTheHostHasLockedPages) {
+  const at::Tensor x = at::ones({1 << 20}, at::TensorOptions(at::kFloat).device(at::kCUDA, 0));
+  const at::Tensor copy = host_copy_of(x, x.numel());
+  cudaPointerAttributes attributes{};
+  ASSERT_EQ(cudaPointerGetAttributes(&attributes, copy.data_ptr()), cudaSuccess);
+  EXPECT_EQ(attributes.type, cudaMemoryTypeHost);
+  copy.copy_(x);
+  EXPECT_EQ(copy.sum().item<float>(), static_cast<float>(x.numel()));
+}
 
 TEST_F(StepOnGpu, WaitsAreSeen) {
   const at::Tensor x = at::ones({4}, at::TensorOptions(at::kFloat).device(at::kCUDA, 0));
