@@ -47,6 +47,8 @@ LIBS := -L$(TORCH)/lib -ltorch_cpu -lc10 -lc10_cuda $(NVIDIA)/nccl/lib/libnccl.s
         $(NVIDIA)/cu13/lib/libcudart.so.13 $(HDF5_LIBS) -lboost_program_options -ldl
 RPATHS := $(TORCH)/lib $(NVIDIA)/nccl/lib $(NVIDIA)/cu13/lib
 , := ,
+# LibTorch's symbols take ld a second for each of a hundred programs; mold takes 0.2.
+MOLD = $(shell mpicxx -fuse-ld=mold -Wl,--version >/dev/null 2>&1 && echo -fuse-ld=mold)
 LDFLAGS := -fopenmp $(filter -fsanitize=%,$(MODE_FLAGS_$(MODE))) -Wl,--as-needed -Wl,--allow-shlib-undefined \
            $(patsubst %,-Wl$(,)-rpath$(,)%,$(RPATHS))
 
@@ -137,7 +139,7 @@ $(READY): env/setup.sh env/packages.txt $(wildcard env/wheels/*.txt)
 
 # One line a file; V=1 shows whole commands.
 run  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2);) $(3)
-link = $(call run,link,$@,mpicxx $^ $(LDFLAGS) $(LIBS) $(1) -o $@)
+link = $(call run,link,$@,mpicxx $^ $(LDFLAGS) $(MOLD) $(LIBS) $(1) -o $@)
 
 # A changed flag, compiler or version rebuilds what it concerns: the stamps change only with their text.
 stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
@@ -146,19 +148,21 @@ $(B)/flags: FORCE
 $(B)/version: FORCE
 	$(call stamp,$(VERSION))
 
-# Sources about tensors, but for the kernels', whose flags are others. The two warnings are g++ 12's about
-# std::string, wrong ones, where that was precompiled.
-TENSORS := $(addprefix src/,model/% optimizer/% trainer/%) $(addprefix test/,kernels/% model/% optimizer/% trainer/%) bench/%
-PRECOMPILED := $(B)/precompiled.hpp
-$(PRECOMPILED).gch: env/precompiled.hpp $(B)/flags | $(READY)
+# Headers that are compiled once for all sources of a kind: most of a source's time is reading them.
+# The two warnings are g++ 12's about std::string, wrong ones, where that was precompiled.
+TENSORS := $(addprefix src/,model/% optimizer/% pipeline/% trainer/%) bench/% \
+           $(addprefix test/,kernels/% model/% optimizer/% pipeline/% trainer/%)
+kind_of = $(if $(filter src/kernels/%,$(1)),kernels,$(if $(filter $(TENSORS),$(1)),$(if $(filter test/%,$(1)),tensor_tests,tensors),$(if $(filter test/%,$(1)),tests,standard)))
+precompiled = $(B)/precompiled/$(kind_of).hpp
+$(B)/precompiled/%.hpp.gch: env/precompiled/%.hpp $(wildcard env/precompiled/*) $(B)/flags | $(READY)
 	@mkdir -p $(@D)
-	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(INCLUDES) $(DEFINES) -x c++-header -c $< -o $@)
+	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(FLAGS_src/$*) $(if $(filter %tests,$*),$(TEST_FLAGS_$(MODE))) $(INCLUDES) $(DEFINES) -x c++-header -c $< -o $@)
 
 .SECONDEXPANSION:
 folder = $(firstword $(subst /, ,$(1)))/$(call module,$(1))
 flags_of = $(FLAGS_$(call folder,$(1))) $(if $(filter test/%,$(1)),$(TEST_FLAGS_$(MODE))) $(EXTRA_$(1)) \
-           $(if $(filter $(TENSORS),$(1)),-include $(PRECOMPILED) -Winvalid-pch -Wno-array-bounds -Wno-stringop-overflow)
-$(B)/%.cpp.o: %.cpp $(B)/flags $$(if $$(filter $(TENSORS),$$*),$(PRECOMPILED).gch) | $(READY)
+           -include $(precompiled) -Winvalid-pch -Wno-array-bounds -Wno-stringop-overflow
+$(B)/%.cpp.o: %.cpp $(B)/flags $$(call precompiled,$$*).gch | $(READY)
 	@mkdir -p $(@D)
 	$(call run,compile,$<,mpicxx $(CXXFLAGS) $(call flags_of,$*) $(INCLUDES) $(DEFINES) -MMD -MP -c $< -o $@)
 $(B)/%.cu.o: %.cu $(B)/flags | $(READY)

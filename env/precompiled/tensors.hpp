@@ -1,5 +1,5 @@
-// What every header of LibTorch's operations begins with: a source that multiplies tensors then takes
-// 3 s to compile instead of 8. Sources include what they use all the same (lint compiles them
+// What every header of LibTorch's operations begins with: a source that multiplies tensors then
+// takes 3 s to compile instead of 8. Sources include what they use all the same (lint compiles them
 // without this).
 #include <ATen/Context.h>
 #include <ATen/DeviceGuard.h>
