@@ -1,5 +1,6 @@
 #include "world.hpp"
 
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <cuda_runtime_api.h>
 #include <mpi.h>
 #include <omp.h>
@@ -140,10 +141,13 @@ void World::add_context() const {
   for (const auto& [name, version] : versions()) add("version_" + name, version);
 }
 
-bool fits(benchmark::State& state, double bytes, Place place) {
+bool fits(benchmark::State& state, double bytes, std::optional<Place> place) {
+  const bool on_device = place ? *place == Place::kDevice : world().processor().device.is_cuda();
   // If all ranks of the node take as much.
   double free = static_cast<double>(available_memory()) / world().nodes().local_size;
-  if (place == Place::kDevice) {
+  if (on_device) {
+    // What earlier benchmarks have given back, LibTorch keeps.
+    c10::cuda::CUDACachingAllocator::emptyCache();
     std::size_t available = 0;
     std::size_t total = 0;
     check_cuda(cudaMemGetInfo(&available, &total));

@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,9 @@ class World {
 World& world();
 void set_world(World* world);
 
-// Leaves a benchmark out, with the reason as its result, when `bytes` of host memory (device memory
-// for `place` kDevice) a rank are more than there are. Collective; the same answer on all ranks.
-bool fits(benchmark::State& state, double bytes, Place place = Place::kHost);
+// Leaves a benchmark out, with the reason as its result, when `bytes` a rank are more than there
+// are, of the memory of the processor that computes (a GPU's own), or of `place`. Collective; the
+// same answer on all ranks.
+bool fits(benchmark::State& state, double bytes, std::optional<Place> place = {});
 
 }  // namespace cuboid::harness
