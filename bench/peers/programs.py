@@ -174,6 +174,11 @@ def train(program, ranks, threads, options):
     return step_ms, times
 
 
+def peak_memory(times):
+    """Of the largest rank, in bytes: its resident size, or what its tensors took of a GPU's memory, as the peer has it."""
+    return max(rank.get("peak_device_memory_bytes", rank["peak_memory_bytes"]) for rank in times["ranks"])
+
+
 def run_cuboid(arguments, shape_, dtype, processes):
     """Every timed step's time and the largest rank's peak memory, of data-parallel ranks."""
     options = {
@@ -183,7 +188,7 @@ def run_cuboid(arguments, shape_, dtype, processes):
         "device": arguments.device,
     }
     step_ms, times = train(arguments.program, processes, arguments.threads // processes, options)
-    return step_ms[shape_.warmup :], max(rank["peak_memory_bytes"] for rank in times["ranks"])
+    return step_ms[shape_.warmup :], peak_memory(times)
 
 
 def run_python(words, arguments, processes):

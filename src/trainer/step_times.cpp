@@ -10,6 +10,7 @@
 #include "cuboid/base/text.hpp"
 #include "cuboid/launch/memory.hpp"
 #include "cuboid/pipeline/schedule.hpp"
+#include "cuboid/trainer/device_memory.hpp"
 
 namespace cuboid {
 namespace {
@@ -160,9 +161,12 @@ StepTimeReport gather_step_times(const StepTimes& times, const GridShape& shape,
   PartTimes mine = times.mean_ms();
   const std::span<double> all(report.ms.front().data(), report.ms.size() * kNumStepParts);
   control.all_gather(buffer_of(std::span<double>(mine)), buffer_of(all));
-  double memory = peak_resident_bytes();
-  report.peak_memory_bytes.resize(report.ms.size());
-  control.all_gather(buffer_of(memory), buffer_of(std::span(report.peak_memory_bytes)));
+  for (auto [mine_bytes, of_all] :
+       {std::pair(peak_resident_bytes(), &report.peak_memory_bytes),
+        std::pair(peak_device_bytes(), &report.peak_device_memory_bytes)}) {
+    of_all->resize(report.ms.size());
+    control.all_gather(buffer_of(mine_bytes), buffer_of(std::span(*of_all)));
+  }
   return report;
 }
 
@@ -221,8 +225,10 @@ std::string step_time_json(const StepTimeReport& report, const StepSpeed& speed)
                      {"dp", at.dp},
                      {"tp", at.tp},
                      {"pp", at.pp},
-                     {"peak_memory_bytes", report.peak_memory_bytes[rank]},
-                     {"ms", json_of(report, report.ms[rank])}});
+                     {"peak_memory_bytes", report.peak_memory_bytes[rank]}});
+    if (const double bytes = report.peak_device_memory_bytes[rank]; bytes > 0.0)
+      ranks.back()["peak_device_memory_bytes"] = bytes;
+    ranks.back()["ms"] = json_of(report, report.ms[rank]);
   }
   nlohmann::ordered_json object = {{"steps", report.num_steps},
                                    {"first_step", report.first_step},

@@ -12,6 +12,7 @@
 #include "cuboid/launch/memory.hpp"
 #include "cuboid/launch/stop_signal.hpp"
 #include "cuboid/trainer/batches.hpp"
+#include "cuboid/trainer/device_memory.hpp"
 
 namespace cuboid {
 namespace {
@@ -261,6 +262,8 @@ void Trainer::report_step_times() {
 void Trainer::print_summary(double seconds) {
   double memory = peak_resident_bytes();
   communicators_.control->all_reduce(buffer_of(memory), ReduceOp::kMax);
+  double device_memory = peak_device_bytes();
+  communicators_.control->all_reduce(buffer_of(device_memory), ReduceOp::kMax);
   const std::int64_t steps = completed_ - resumed_at_;
   const std::int64_t tokens = steps * config_.batch.global_batch_size * config_.model.seq_length;
   std::vector<std::vector<std::string>> rows = {
@@ -284,6 +287,9 @@ void Trainer::print_summary(double seconds) {
        short_bytes(memory) + " resident" +
            (grid_.shape().size() == 1 ? "" : " on the largest rank, what it shares included")});
   if (!last_saved_.empty()) rows.push_back({"Checkpoint", last_saved_});
+  if (device_memory > 0.0) {
+    rows.push_back({"Peak GPU memory", short_bytes(device_memory) + " of tensors, largest rank"});
+  }
   const bool stopped = !stop_reason_.empty() && completed_ < config_.train.max_steps;
   const std::string title =
       stopped ? format(

@@ -5,6 +5,7 @@ import sys
 
 sys.path.insert(0, "bench/peers")
 import compare
+import programs as runs
 
 # Each round's median in ms; in the second the machine is slow.
 TIMES = {
@@ -49,6 +50,9 @@ near(rows["cuboid", 2]["scaling_efficiency"], 1.0, 10 / 9, 1.25)
 near(rows["eager, DDP", 2]["scaling_efficiency"], 11 / 16, 0.75, 0.75)
 near(rows["slow, DDP", 2]["speed_over_best_peer"], 0.4, 0.4, 0.8)
 assert rows["cuboid", 1]["scaling_efficiency"] is None
+assert runs.peak_memory({"ranks": [{"peak_memory_bytes": 3}, {"peak_memory_bytes": 5}]}) == 5
+on_gpu = [{"peak_memory_bytes": 9, "peak_device_memory_bytes": peak} for peak in (7, 8)]
+assert runs.peak_memory({"ranks": on_gpu}) == 8
 # The largest of the rounds: the 13th program that ran.
 assert rows["cuboid", 1]["peak_memory_bytes"] == 113 and rows["eager", 1]["peak_memory_bytes"] == 200, rows
 assert [rows["cuboid", 1][f"step_ms_{which}"] for which in ("min", "median", "max")] == [9.0, 15.0, 30.0], rows["cuboid", 1]

@@ -32,6 +32,7 @@ StepTimeReport two_stages() {
           .num_microbatches = 4,
           .ms = {{100, 200, 60, 0, 0, 10, 1, 2}, {100, 240, 16, 0, 0, 14, 1, 2}},
           .peak_memory_bytes = {3e9, 2e9},
+          .peak_device_memory_bytes = {0, 5e9},
           .hosts = {.names = {"n1", "n2"}, .share_cores = false}};
 }
 
@@ -65,6 +66,8 @@ TEST(StepTimes, EveryRankKnowsAllRanksTimes) {
   ASSERT_EQ(report.peak_memory_bytes.size(), report.ms.size());
   EXPECT_GT(*std::min_element(report.peak_memory_bytes.begin(), report.peak_memory_bytes.end()),
             1e6);
+  // Of a GPU, which no rank uses here.
+  EXPECT_EQ(report.peak_device_memory_bytes, std::vector<double>(report.ms.size(), 0.0));
 }
 
 TEST(StepTimes, FiguresOfARun) {
@@ -129,6 +132,8 @@ TEST(StepTimes, TheFileForPrograms) {
   EXPECT_EQ(json["bubble"]["theory"], bubble_fraction(2, 4));
   EXPECT_EQ(json["ranks"][1]["pp"], 1);
   EXPECT_EQ(json["ranks"][1]["peak_memory_bytes"], 2e9);
+  EXPECT_FALSE(json["ranks"][0].contains("peak_device_memory_bytes"));
+  EXPECT_EQ(json["ranks"][1]["peak_device_memory_bytes"], 5e9);
   EXPECT_EQ(json["ranks"][1]["ms"]["optimizer"], 14);
 }
 

@@ -53,8 +53,9 @@ struct StepTimeReport {
   std::int64_t num_steps = 0;
   std::int64_t first_step = 0;
   std::int64_t num_microbatches = 1;
-  std::vector<PartTimes> ms;                // of each rank
-  std::vector<double> peak_memory_bytes{};  // of each rank: peak_resident_bytes()
+  std::vector<PartTimes> ms;                       // of each rank
+  std::vector<double> peak_memory_bytes{};         // of each rank: peak_resident_bytes()
+  std::vector<double> peak_device_memory_bytes{};  // peak_device_bytes()
   RankHosts hosts;
 
   // Mean over ranks of the time of a step: the sum of its parts.
