@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A driver that fails, as one that is older than CUDA's runtime does: no GPU, but not in silence. CUDA's answers are those of a
 # library that is put before it.
-# shellcheck source=test/app/lib.sh disable=SC2097,SC2098
+# shellcheck source=test/app/lib.sh disable=SC2015,SC2097,SC2098
 source test/app/lib.sh
 cat >"$work/driver.cpp" <<'SOURCE'
 #include <cstdlib>
