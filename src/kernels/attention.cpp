@@ -32,12 +32,19 @@ std::int64_t pieces_for(const AttentionShape& shape, int threads) {
                                   std::max<std::int64_t>(1, shape.seq / kRows));
 }
 
-// Runs heads(begin, end) over the key/value heads of all sequences.
-template <typename Heads>
-void for_heads(const AttentionShape& shape, const Heads& heads) {
-  const std::int64_t each =
-      shape.heads / shape.kv_heads * shape.seq * shape.seq * shape.head_dim / 8;
-  at::parallel_for(0, shape.sequences * shape.kv_heads, detail::grain_rows(each), heads);
+// Runs body(begin, end) over pieces of the heads of all sequences, `pieces` of each.
+template <typename Body>
+void for_heads(const AttentionShape& shape, std::int64_t pieces, const Body& body) {
+  const std::int64_t each = shape.seq * shape.seq * shape.head_dim / 8 / pieces;
+  at::parallel_for(0, shape.sequences * shape.heads * pieces, detail::grain_rows(each), body);
+}
+
+// Sequences whose parts of shared gradients are held at a time: heads enough for many threads, and
+// few for their memory. Only the shape decides.
+std::int64_t sequences_together(const AttentionShape& shape) {
+  constexpr std::int64_t kHeads = 32;
+  if (shape.heads == shape.kv_heads) return shape.sequences;
+  return std::min(shape.sequences, (kHeads + shape.heads - 1) / shape.heads);
 }
 
 }  // namespace
@@ -57,10 +64,8 @@ AttentionResult causal_attention(const at::Tensor& qkv, const AttentionShape& sh
         .output = detail::mutable_data<T>(result.output),
         .log_sum_exp = detail::mutable_data<W>(result.log_sum_exp),
         .pieces = pieces_for(shape, at::get_num_threads())};
-    const std::int64_t each = shape.seq * shape.seq * shape.head_dim / 8 / work.pieces;
-    at::parallel_for(
-        0, shape.sequences * shape.heads * work.pieces, detail::grain_rows(each),
-        [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end, set); });
+    for_heads(shape, work.pieces,
+              [&](std::int64_t begin, std::int64_t end) { detail::attend(work, begin, end, set); });
     return result;
   });
 }
@@ -72,17 +77,34 @@ at::Tensor causal_attention_backward(const at::Tensor& d_output, const at::Tenso
   check(qkv, shape);
   const auto set = detail::best_instruction_set();
   at::Tensor d_qkv = at::empty_like(qkv);
+  const std::int64_t together = sequences_together(shape);
   detail::for_type(qkv, [&]<typename T>() {
-    const detail::AttentionBackward<T> work{
-        .shape = shape,
-        .qkv = detail::data<T>(qkv),
-        .output = detail::data<T>(forward.output),
-        .log_sum_exp = detail::data<detail::Wide<T>>(forward.log_sum_exp),
-        .d_output = detail::data<T>(d_output),
-        .d_qkv = detail::mutable_data<T>(d_qkv)};
-    for_heads(shape, [&](std::int64_t begin, std::int64_t end) {
-      detail::attend_backward(work, begin, end, set);
-    });
+    using W = detail::Wide<T>;
+    at::Tensor d_shared;
+    if (shape.heads > shape.kv_heads)
+      d_shared = at::empty({together, shape.heads, 2, shape.seq, shape.head_dim},
+                           qkv.options().dtype(detail::kScalarType<W>));
+    for (std::int64_t sequence = 0; sequence < shape.sequences; sequence += together) {
+      AttentionShape part = shape;
+      part.sequences = std::min(together, shape.sequences - sequence);
+      const std::int64_t token = sequence * shape.seq;
+      const std::int64_t out = token * shape.heads * shape.head_dim;
+      const detail::AttentionBackward<T> work{
+          .shape = part,
+          .qkv = detail::data<T>(qkv) + token * shape.width(),
+          .output = detail::data<T>(forward.output) + out,
+          .log_sum_exp = detail::data<W>(forward.log_sum_exp) + token * shape.heads,
+          .d_output = detail::data<T>(d_output) + out,
+          .d_qkv = detail::mutable_data<T>(d_qkv) + token * shape.width(),
+          .d_shared = detail::mutable_data<W>(d_shared)};
+      for_heads(part, /*pieces=*/1, [&](std::int64_t begin, std::int64_t end) {
+        detail::attend_backward(work, begin, end, set);
+      });
+      if (work.d_shared == nullptr) continue;
+      at::parallel_for(
+          0, part.sequences * shape.seq, detail::grain_rows(2 * shape.heads * shape.head_dim),
+          [&](std::int64_t begin, std::int64_t end) { detail::add_shared(work, begin, end); });
+    }
   });
   return d_qkv;
 }

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "attention_tiles.hpp"
+#include "cuboid/kernels/clones.hpp"
 
 namespace cuboid::detail {
 namespace {
@@ -164,75 +165,109 @@ template <typename Isa, typename T>
   W* d_values = scratch.take(seq * dim);
   W* weights = scratch.take(kBlock * seq);   // of the block's rows: softmax
   W* d_scores = scratch.take(kBlock * seq);  // and its gradient
+  std::int64_t packed = -1;  // the key/value head of all sequences that lies in keys and the others
   for (std::int64_t item = begin; item < end; ++item) {
-    const std::int64_t sequence = item / shape.kv_heads;
-    const std::int64_t kv = item % shape.kv_heads;
-    const Head<T> key = head_of(work.qkv, shape, sequence, shape.heads + kv);
-    const Head<T> value = head_of(work.qkv, shape, sequence, shape.heads + shape.kv_heads + kv);
-    pack(value, W(1), keys);
-    transpose(keys, seq, dim, values_t);
-    pack(key, W(1), keys);
-    transpose(keys, seq, dim, keys_t);
+    const std::int64_t sequence = item / shape.heads;
+    const std::int64_t head = item % shape.heads;
+    const std::int64_t kv = head / group;
+    const std::int64_t key = shape.heads + kv;
+    const std::int64_t value = key + shape.kv_heads;
+    if (const std::int64_t wanted = sequence * shape.kv_heads + kv; wanted != packed) {
+      pack(head_of(work.qkv, shape, sequence, value), W(1), keys);
+      transpose(keys, seq, dim, values_t);
+      pack(head_of(work.qkv, shape, sequence, key), W(1), keys);
+      transpose(keys, seq, dim, keys_t);
+      packed = wanted;
+    }
     std::fill(d_keys, d_keys + seq * dim, W(0));
     std::fill(d_values, d_values + seq * dim, W(0));
-    for (std::int64_t head = kv * group; head < (kv + 1) * group; ++head) {
-      pack(head_of(work.qkv, shape, sequence, head), scale, queries);
-      const std::int64_t out_stride = shape.heads * shape.head_dim;
-      const std::int64_t out_begin = sequence * shape.seq * out_stride + head * shape.head_dim;
-      pack(Head<T>{work.d_output + out_begin, out_stride, shape.seq, shape.head_dim}, W(1),
-           d_outputs);
-      const W* lse = work.log_sum_exp + (sequence * shape.heads + head) * shape.seq;
-      for (std::int64_t block = 0; block < seq; block += kBlock) {
-        const std::int64_t block_end = std::min(seq, block + kBlock);
-        for (std::int64_t i0 = block; i0 < block_end; i0 += kRows) {
-          const std::int64_t last = i0 + kRows;
-          const std::int64_t count = (last + kLanes - 1) / kLanes * kLanes;
-          W* of_weights = weights + (i0 - block) * seq;
-          W* of_scores = d_scores + (i0 - block) * seq;
-          multiply_rows<Isa, false>(Factor<W>{queries + i0 * dim, dim, 1}, keys_t, seq, dim,
-                                    of_weights, seq, count);
-          multiply_rows<Isa, false>(Factor<W>{d_outputs + i0 * dim, dim, 1}, values_t, seq, dim,
-                                    of_scores, seq, count);
-          for (std::int64_t r = 0; r < kRows; ++r) {
-            const std::int64_t i = i0 + r;
-            W* p = of_weights + r * seq;
-            W* ds = of_scores + r * seq;
-            mask_from<Isa>(p, i < shape.seq ? i + 1 : 0, count);
-            W delta = 0;
-            if (i < shape.seq) {
-              const T* o = work.output + out_begin + i * out_stride;
-              const W* d_o = d_outputs + i * dim;
+    pack(head_of(work.qkv, shape, sequence, head), scale, queries);
+    const std::int64_t out_stride = shape.heads * shape.head_dim;
+    const std::int64_t out_begin = sequence * shape.seq * out_stride + head * shape.head_dim;
+    pack(Head<T>{work.d_output + out_begin, out_stride, shape.seq, shape.head_dim}, W(1),
+         d_outputs);
+    const W* lse = work.log_sum_exp + (sequence * shape.heads + head) * shape.seq;
+    for (std::int64_t block = 0; block < seq; block += kBlock) {
+      const std::int64_t block_end = std::min(seq, block + kBlock);
+      for (std::int64_t i0 = block; i0 < block_end; i0 += kRows) {
+        const std::int64_t last = i0 + kRows;
+        const std::int64_t count = (last + kLanes - 1) / kLanes * kLanes;
+        W* of_weights = weights + (i0 - block) * seq;
+        W* of_scores = d_scores + (i0 - block) * seq;
+        multiply_rows<Isa, false>(Factor<W>{queries + i0 * dim, dim, 1}, keys_t, seq, dim,
+                                  of_weights, seq, count);
+        multiply_rows<Isa, false>(Factor<W>{d_outputs + i0 * dim, dim, 1}, values_t, seq, dim,
+                                  of_scores, seq, count);
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          const std::int64_t i = i0 + r;
+          W* p = of_weights + r * seq;
+          W* ds = of_scores + r * seq;
+          mask_from<Isa>(p, i < shape.seq ? i + 1 : 0, count);
+          W delta = 0;
+          if (i < shape.seq) {
+            const T* o = work.output + out_begin + i * out_stride;
+            const W* d_o = d_outputs + i * dim;
 #pragma omp simd reduction(+ : delta)
-              for (std::int64_t d = 0; d < shape.head_dim; ++d) delta += widen(o[d]) * d_o[d];
-            }
-            const W top = i < shape.seq ? lse[i] : W(0);
-#pragma omp simd
-            for (std::int64_t j = 0; j < count; ++j) {
-              const W weight = exp_of_negative(p[j] - top);
-              p[j] = weight;
-              ds[j] = weight * (ds[j] - delta);
-            }
+            for (std::int64_t d = 0; d < shape.head_dim; ++d) delta += widen(o[d]) * d_o[d];
           }
-          multiply_rows<Isa, false>(Factor<W>{of_scores, seq, 1}, keys, dim, last,
-                                    d_queries + i0 * dim, dim, dim);
+          const W top = i < shape.seq ? lse[i] : W(0);
+#pragma omp simd
+          for (std::int64_t j = 0; j < count; ++j) {
+            const W weight = exp_of_negative(p[j] - top);
+            p[j] = weight;
+            ds[j] = weight * (ds[j] - delta);
+          }
         }
-        // What the block's rows give to keys and values, up to the diagonal.
-        for (std::int64_t j0 = 0; j0 < block_end; j0 += kRows) {
-          const std::int64_t first = std::max(block, j0);
-          const std::int64_t rows = block_end - first;
-          const std::int64_t from = (first - block) * seq + j0;
-          multiply_rows<Isa, true>(Factor<W>{d_scores + from, 1, seq}, queries + first * dim, dim,
-                                   rows, d_keys + j0 * dim, dim, dim);
-          multiply_rows<Isa, true>(Factor<W>{weights + from, 1, seq}, d_outputs + first * dim, dim,
-                                   rows, d_values + j0 * dim, dim, dim);
-        }
+        multiply_rows<Isa, false>(Factor<W>{of_scores, seq, 1}, keys, dim, last,
+                                  d_queries + i0 * dim, dim, dim);
       }
-      unpack(d_queries, scale, head_of<T>(work.d_qkv, shape, sequence, head));
+      // What the block's rows give to keys and values, up to the diagonal.
+      for (std::int64_t j0 = 0; j0 < block_end; j0 += kRows) {
+        const std::int64_t first = std::max(block, j0);
+        const std::int64_t rows = block_end - first;
+        const std::int64_t from = (first - block) * seq + j0;
+        multiply_rows<Isa, true>(Factor<W>{d_scores + from, 1, seq}, queries + first * dim, dim,
+                                 rows, d_keys + j0 * dim, dim, dim);
+        multiply_rows<Isa, true>(Factor<W>{weights + from, 1, seq}, d_outputs + first * dim, dim,
+                                 rows, d_values + j0 * dim, dim, dim);
+      }
     }
-    unpack(d_keys, W(1), head_of<T>(work.d_qkv, shape, sequence, shape.heads + kv));
-    unpack(d_values, W(1),
-           head_of<T>(work.d_qkv, shape, sequence, shape.heads + shape.kv_heads + kv));
+    unpack(d_queries, scale, head_of<T>(work.d_qkv, shape, sequence, head));
+    if (work.d_shared == nullptr) {
+      unpack(d_keys, W(1), head_of<T>(work.d_qkv, shape, sequence, key));
+      unpack(d_values, W(1), head_of<T>(work.d_qkv, shape, sequence, value));
+    } else {
+      const std::int64_t count = shape.seq * shape.head_dim;
+      W* to = work.d_shared + item * 2 * count;
+      unpack(d_keys, W(1), Head<W>{to, shape.head_dim, shape.seq, shape.head_dim});
+      unpack(d_values, W(1), Head<W>{to + count, shape.head_dim, shape.seq, shape.head_dim});
+    }
   }
+}
+
+template <typename T>
+CUBOID_CLONES void add_shared_heads(const AttentionBackward<T>& work, std::int64_t begin,
+                                    std::int64_t end) {
+  using W = Wide<T>;
+  const AttentionShape& shape = work.shape;
+  const std::int64_t dim = shape.head_dim;
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t of_head = 2 * shape.seq * dim;
+  for (std::int64_t token = begin; token < end; ++token)
+    for (std::int64_t of_kv = 0; of_kv < 2 * shape.kv_heads; ++of_kv) {
+      const bool is_value = of_kv >= shape.kv_heads;
+      const std::int64_t first = token / shape.seq * shape.heads + of_kv % shape.kv_heads * group;
+      W* sum =
+          work.d_shared + first * of_head + ((is_value ? shape.seq : 0) + token % shape.seq) * dim;
+      for (std::int64_t other = 1; other < group; ++other) {
+        const W* part = sum + other * of_head;
+#pragma omp simd
+        for (std::int64_t d = 0; d < dim; ++d) sum[d] += part[d];
+      }
+      T* to = work.d_qkv + token * shape.width() + (shape.heads + of_kv) * dim;
+#pragma omp simd
+      for (std::int64_t d = 0; d < dim; ++d) to[d] = narrow<T>(sum[d]);
+    }
 }
 
 // The registers differ in number and width, so the tiles do, and target_clones would give all the
@@ -283,10 +318,16 @@ void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::
   attend_heads_backward<AnyProcessor>(work, begin, end);
 }
 
+template <typename T>
+void add_shared(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end) {
+  add_shared_heads(work, begin, end);
+}
+
 #define CUBOID_INSTANTIATE(T)                                                                   \
   template void attend(const AttentionForward<T>&, std::int64_t, std::int64_t, InstructionSet); \
   template void attend_backward(const AttentionBackward<T>&, std::int64_t, std::int64_t,        \
-                                InstructionSet);
+                                InstructionSet);                                                \
+  template void add_shared(const AttentionBackward<T>&, std::int64_t, std::int64_t);
 CUBOID_INSTANTIATE(float)
 CUBOID_INSTANTIATE(Bfloat16)
 CUBOID_INSTANTIATE(double)

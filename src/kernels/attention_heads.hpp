@@ -27,6 +27,9 @@ struct AttentionBackward {
   const Wide<T>* log_sum_exp;
   const T* d_output;
   T* d_qkv;
+  // [sequences, heads, 2, seq, head_dim]: what each head of queries gives to the key and the value
+  // that it shares. Null where none are shared.
+  Wide<T>* d_shared;
 };
 
 // Pieces [begin, end) of all query heads of all sequences, in their order. Nothing is added up
@@ -34,9 +37,13 @@ struct AttentionBackward {
 template <typename T>
 void attend(const AttentionForward<T>& work, std::int64_t begin, std::int64_t end,
             InstructionSet set);
-// Key/value heads [begin, end) of all sequences.
+// Query heads [begin, end) of all sequences.
 template <typename T>
 void attend_backward(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end,
                      InstructionSet set);
+// After all heads: the gradients of shared keys and values at tokens [begin, end), the heads' parts
+// in their order. Uses d_shared up.
+template <typename T>
+void add_shared(const AttentionBackward<T>& work, std::int64_t begin, std::int64_t end);
 
 }  // namespace cuboid::detail

@@ -112,7 +112,8 @@ TEST_P(AttentionTest, ManyShapes) {
                                                                  {1, 65, 6, 2, 48},
                                                                  {1, 200, 2, 2, 64},
                                                                  {1, 33, 1, 1, 128},
-                                                                 {1, 130, 2, 1, 80}}) {
+                                                                 {1, 130, 2, 1, 80},
+                                                                 {11, 9, 12, 4, 6}}) {
     check(shape);
   }
 }
@@ -144,13 +145,18 @@ TEST_P(AttentionTest, EveryInstructionSet) {
         using W = detail::Wide<T>;
         const auto data = [](const at::Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); };
         auto* log_sum_exp = static_cast<W*>(result.log_sum_exp.mutable_data_ptr());
-        const std::int64_t heads = shape.sequences * shape.kv_heads;
+        const std::int64_t heads = shape.sequences * shape.heads;
+        const at::Tensor of_heads =
+            at::empty({heads, 2, shape.seq, shape.head_dim}, c10::CppTypeToScalarType<W>::value);
+        W* shared = shape.heads > shape.kv_heads ? of_heads.mutable_data_ptr<W>() : nullptr;
         const std::int64_t pieces = 3;
         detail::attend<T>({shape, data(qkv), data(result.output), log_sum_exp, pieces}, 0,
-                          shape.sequences * shape.heads * pieces, set);
-        detail::attend_backward<T>(
-            {shape, data(qkv), data(result.output), log_sum_exp, data(d_output), data(gradient)}, 0,
-            heads, set);
+                          heads * pieces, set);
+        const detail::AttentionBackward<T> backward{
+            shape,          data(qkv), data(result.output), log_sum_exp, data(d_output),
+            data(gradient), shared};
+        detail::attend_backward(backward, 0, heads, set);
+        if (shared != nullptr) detail::add_shared(backward, 0, tokens);
       };
       switch (GetParam()) {
         case at::kFloat: run.template operator()<float>(); break;
@@ -176,8 +182,11 @@ TEST_P(AttentionTest, TheFutureIsNotRead) {
 // Whole heads for each thread, heads that are cut, shared keys of which several threads have a
 // part.
 TEST_P(AttentionTest, ThreadsChangeNothing) {
-  for (const AttentionShape& shape : std::vector<AttentionShape>{
-           {3, 64, 4, 2, 32}, {1, 300, 1, 1, 64}, {1, 259, 5, 1, 16}, {1, 1, 2, 1, 8}}) {
+  for (const AttentionShape& shape : std::vector<AttentionShape>{{3, 64, 4, 2, 32},
+                                                                 {1, 300, 1, 1, 64},
+                                                                 {1, 259, 5, 1, 16},
+                                                                 {1, 1, 2, 1, 8},
+                                                                 {10, 20, 4, 2, 8}}) {
     const std::int64_t tokens = shape.sequences * shape.seq;
     const at::Tensor qkv = random(tokens, shape.width());
     const at::Tensor d_output = random(tokens, shape.heads * shape.head_dim);
