@@ -42,7 +42,7 @@ std::string no_room_text(int file, std::size_t bytes) {
   check_mpi(MPI_Get_processor_name(host.data(), &length));
   std::string text = "no room for " + short_bytes(static_cast<double>(bytes)) + " in /dev/shm of " +
                      std::string(host.data(), static_cast<std::size_t>(length));
-  struct statvfs now {};
+  struct statvfs now{};
   if (::fstatvfs(file, &now) != 0) return text;
   const auto block = static_cast<double>(now.f_frsize);
   return text + ", where " + short_bytes(static_cast<double>(now.f_bavail) * block) + " of " +

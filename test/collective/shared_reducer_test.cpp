@@ -214,7 +214,9 @@ TEST_P(SharedReduction, ManyUnderWayAtOnce) {
 TEST_P(SharedReduction, WaitsInItsDestructor) {
   const std::span<double> values = take<double>(40'000);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = value(comm_.rank(), i);
-  { const PendingWork work = comm_.start_all_reduce(buffer_of(values), ReduceOp::kSum); }
+  {
+    const PendingWork work = comm_.start_all_reduce(buffer_of(values), ReduceOp::kSum);
+  }
   for (std::size_t i = 0; i < values.size(); ++i)
     ASSERT_EQ(values[i], result(ReduceOp::kSum, i)) << i;
 }
