@@ -2,6 +2,7 @@
 #include "cuboid/kernels/product.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/mm.h>
