@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 namespace {
 
@@ -42,5 +43,10 @@ int main(int argc, char** argv) {
   listeners.Append(new AgreeOverRanks(rank));
   const int result = RUN_ALL_TESTS();
   MPI_Finalize();
+#ifndef __SANITIZE_ADDRESS__
+  // LibTorch takes 0.14 s to be taken apart.
+  std::fflush(nullptr);
+  std::_Exit(result);
+#endif
   return result;
 }

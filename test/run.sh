@@ -3,7 +3,8 @@
 # test scripts (test/*/*_test.sh, which print "N passed, N failed" last). Each run has a time limit
 # ("// timeout: 300" in its source, in seconds; default 120), so that a hang fails instead of
 # waiting. Runs with the longest limits start first, as many at once as JOBS says (default: the
-# cores, up to 8); those that name a reason ("// alone: why") come last, one by one.
+# cores, up to 8). Those of more ranks than that, and those that name a reason ("// alone: why"),
+# come last, one by one.
 #
 #   test/run.sh [PATTERN]     only sources whose path matches the extended regular expression
 #
@@ -89,14 +90,16 @@ limit() { local seconds; seconds=$(header "$1" timeout); echo "${seconds:-120}";
 
 # all_runs: a line for each run: whether it is alone, its limit, source, ranks.
 all_runs() {
-  local source ranks
+  local source ranks alone
   for source in $(find test -name '*_test.cpp' -o -name '*_test.sh' | sort); do
     [[ $source =~ $pattern ]] || continue
     ranks=-
     [[ $source == *.cpp ]] && ranks=$(header "$source" ranks)
     [[ -n $ranks ]] || { echo "$source names no rank counts (// ranks: ...)" >&2; exit 1; }
     for ranks in $ranks; do
-      echo "$([[ -n $(header "$source" alone) ]] && echo 1 || echo 0) $(limit "$source") $source $ranks"
+      alone=0
+      [[ -n $(header "$source" alone) ]] || { [[ $ranks != - ]] && ((ranks > jobs)); } && alone=1
+      echo "$alone $(limit "$source") $source $ranks"
     done
   done | sort -s -k1,1n -k2,2nr
 }

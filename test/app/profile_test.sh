@@ -2,6 +2,7 @@
 # Where the time went: the table at a run's end, step_times.json, and --profile's trace, each checked
 # against the others and against the wall clock of metrics.jsonl.
 # timeout: 300
+# alone: it compares the clocks of ranks
 source test/app/lib.sh
 
 expect() { # NAME WANTED GOT
