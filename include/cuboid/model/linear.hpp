@@ -41,8 +41,10 @@ class ColumnParallelLinear {
 
   // x [tokens, in] -> [tokens, this rank's outputs of all parts]
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
-  // dy [tokens, local out], x as in forward -> dx [tokens, in], summed over TP. The all-reduce runs
-  // while the weight gradient is computed. dx is to be used up at once: see empty_to_reduce.
+  // dy [tokens, local out], x as in forward -> dx [tokens, in], summed over TP. The all-reduce is
+  // started before the weight gradient is computed: over NCCL it runs meanwhile; on hosts, where
+  // adding up is this rank's own work, that hides the waiting for slower ranks. dx is to be used up
+  // at once: see empty_to_reduce.
   [[nodiscard]] at::Tensor backward(const at::Tensor& dy, const at::Tensor& x);
   // Null without a bias.
   [[nodiscard]] Weight* bias() const { return bias_; }
